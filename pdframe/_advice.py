@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -30,6 +30,8 @@ SOURCES = {
     "discounts": "account.discounts()",
     "installments": "account.installments()",
     "lines": "metrics.mrr_lines(...)",
+    "organizations": "account.organizations()",
+    "persons": "account.persons()",
 }
 _EXAMPLES = SOURCES | {
     "as_of": "'2026-06-30'",
@@ -91,7 +93,9 @@ def either(names: Collection[str]) -> str:
     return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
 
 
-def explained(function: _Function, *, module: str | None = None) -> _Function:
+def explained(
+    function: _Function, *, module: str | None = None, columns: Collection[str] = ()
+) -> _Function:
     """Return the function, which answers a call that does not fit it with an `ArgumentError`: the
     nearest argument, or those that are missing.
 
@@ -101,6 +105,8 @@ def explained(function: _Function, *, module: str | None = None) -> _Function:
         A loader, metric or chart.
     module
         The public module that has the result under the function's name, so that it pickles.
+    columns
+        Of the table that a loader returns, to select rows by.
     """
     depth, inner = 1, function
     while hasattr(inner, "__wrapped__"):
@@ -113,7 +119,7 @@ def explained(function: _Function, *, module: str | None = None) -> _Function:
         except TypeError as error:
             # Raised by the call, not inside the function.
             if _frames(error) == depth:
-                problem = _problem(function, args, given)
+                problem = _problem(function, args, given, columns)
                 if problem:
                     raise ArgumentError(problem) from None
             raise
@@ -135,11 +141,13 @@ def explain_functions(names: dict[str, Any], public: Iterable[str]) -> None:
             names[name] = explained(names[name], module=names["__name__"])
 
 
-def explain_methods(cls: type) -> None:
-    """Replace the public methods of a class by `explained` ones."""
+def explain_methods(cls: type, columns: Mapping[str, Collection[str]]) -> None:
+    """Replace the public methods of a class by `explained` ones; `columns` are those of the tables
+    that loaders return.
+    """
     for name, method in [*vars(cls).items()]:
         if inspect.isfunction(method) and not name.startswith("_"):
-            setattr(cls, name, explained(method))
+            setattr(cls, name, explained(method, columns=columns.get(name, ())))
 
 
 def unknown_name(
@@ -170,7 +178,10 @@ def unknown_name(
 
 
 def _problem(
-    function: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    given: Mapping[str, Any],
+    columns: Collection[str],
 ) -> str | None:
     """Return what is wrong with a call, and what to write instead; None where it fits."""
     parameters = inspect.signature(function).parameters
@@ -179,7 +190,13 @@ def _problem(
     called = f"{function.__name__}()"
     unknown = [name for name in given if name not in parameters]
     if unknown:
-        hint = _keyword_hint(function.__name__, unknown[0], given, args, own, is_method)
+        close = nearest(unknown[0], own)
+        if close:
+            hint = f"Did you mean {either(close)}?"
+        elif columns:
+            hint = _loader_hint(function.__name__, unknown[0], given[unknown[0]], columns)
+        else:
+            hint = _frame_hint(unknown[0], given, args, own)
         return f"{called} has no argument {unknown[0]!r}. {hint}"
     by_place = [
         name
@@ -205,20 +222,10 @@ def _problem(
     return None
 
 
-def _keyword_hint(
-    called: str,
-    name: str,
-    given: Mapping[str, Any],
-    args: tuple[Any, ...],
-    own: list[str],
-    is_method: bool,
+def _frame_hint(
+    name: str, given: Mapping[str, Any], args: tuple[Any, ...], own: Sequence[str]
 ) -> str:
-    """Return what to write instead of a keyword that a function does not have."""
-    close = nearest(name, own)
-    if close:
-        return f"Did you mean {either(close)}?"
-    if is_method and "columns" in own:
-        return _loader_hint(called, name, given[name])
+    """Return how to select rows of a given frame that has such a column, else the arguments."""
     frames = {
         **dict(zip(own, args, strict=False)),
         **{key: value for key, value in given.items() if key in own},
@@ -229,16 +236,21 @@ def _keyword_hint(
     return f"It takes {', '.join(own)}."
 
 
-def _loader_hint(called: str, name: str, value: object) -> str:
+def _loader_hint(called: str, name: str, value: object, columns: Collection[str]) -> str:
     """Return how to select in pandas what a loader does not select."""
     load = f"It loads the table: {called} = account.{called}()"
     if name in _COUNTS:
         return f"{load}, then {called}.head(10)."
-    if name in _TIMES:
-        return f"{load}, then {called}[{called}['add_time'] >= '2026-01-01']."
-    if name in _FILTERS:
+    times = [column for column in ("add_time", "time", "update_time") if column in columns]
+    if name in _TIMES and times:
+        return f"{load}, then select rows: {called}[{called}[{times[0]!r}] >= '2026-01-01']."
+    close = nearest(name, columns)
+    # An owner in words is a name.
+    named = [column for column in close if column.endswith("_name") and isinstance(value, str)]
+    column = next(iter([*named, *close]), None) if name not in _FILTERS else None
+    if column is None:
         return f"{load}, then select rows: {called}[{called}['id'].isin([1, 2])]."
-    return f"{load}, then select rows: {_selection(called, name, value)}."
+    return f"{load}, then select rows: {_selection(called, column, value)}."
 
 
 def _selection(frame: str, column: str, value: object) -> str:

@@ -71,9 +71,9 @@ def has(column: pd.Series[Any], value: str | float | bool) -> pd.Series[bool]:
         )
     cells, items = _items(column)
     is_equal = _equal(items, value, column)
-    found = pc.unique(cells.filter(is_equal))
-    result = pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=found)
-    if not len(found) and isinstance(value, str) and pa.types.is_string(items.type):
+    matches = pc.unique(cells.filter(is_equal))
+    result = pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=matches)
+    if not len(matches) and isinstance(value, str) and pa.types.is_string(items.type):
         _suggest(value, items, column)
     return pd.Series(result.to_numpy(zero_copy_only=False), index=column.index, name=column.name)
 

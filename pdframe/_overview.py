@@ -75,8 +75,8 @@ def status_frame(store: Store) -> pd.DataFrame:
 
 
 def cache_lines(store: Store) -> list[str]:
-    """Return a line a cached table, with its rows and age; `NewerCacheError` as one line; what to do
-    next where nothing is cached.
+    """Return a line a cached table, with its rows and age; `NewerCacheError` as one line; what to
+    do next where nothing is cached.
     """
     now = datetime.now(UTC)
     try:

@@ -33,6 +33,7 @@ from pdframe._terminal import printable
 from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.api.credentials import Credentials, OAuth
+from pdframe.bi.deal_card import deal
 from pdframe.bi.export import export
 from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
@@ -45,7 +46,7 @@ from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
 from pdframe.loaders.urls import url
-from pdframe.schema import LISTS, table_named
+from pdframe.schema import LISTS, TABLES, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
 _ME_COST = 2
@@ -255,6 +256,7 @@ class Account:
     forecast = forecasts.forecast
     track_record = forecasts.track_record
     changes = changes.changes
+    deal = deal
 
     search = search
     search_field = search_field
@@ -566,7 +568,13 @@ class Account:
         return printable(str(known.get("company_name") or self._host)), lines
 
 
-explain_methods(Account)
+explain_methods(
+    Account,
+    {
+        name: [*table.by_name, *(column.name for column in table.names)]
+        for name, table in TABLES.items()
+    },
+)
 connect = explained(connect)
 
 

@@ -179,25 +179,31 @@ class Stored:
             count = ahead if block and place and names[place - 1] == block[-1] else 1
             if self.num_rows >= RELEASE_ROWS:
                 pa.default_memory_pool().release_unused()
-            self._block = self.read(names[place : place + count])
+            # A frame is waited for: few columns at once, so threads hold little memory.
+            self._block = self.read(names[place : place + count], use_threads=True)
         return self._block[name]
 
-    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def read(self, columns: Sequence[str] | None = None, *, use_threads: bool = False) -> pa.Table:
         """Return columns (None: all) as a table, in the order of the schema."""
         try:
-            return pa.concat_tables(list(self.parts(columns)), promote_options="default")
+            rows = list(self.parts(columns, use_threads=use_threads))
+            return pa.concat_tables(rows, promote_options="default")
         except pa.ArrowException as error:
             raise unknown_form(self._folder, error) from error
 
-    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield columns part by part, small neighbours together; None: all that a part has."""
+    def parts(
+        self, columns: Sequence[str] | None = None, *, use_threads: bool = False
+    ) -> Iterator[pa.Table]:
+        """Yield columns part by part, small neighbours together; None: all that a part has.
+
+        By default in this thread: memory that other threads take is given back late.
+        """
         wanted = None if columns is None else list(columns)
         for group in self._groups:
             rows = []
             for path, file in group:
                 try:
-                    # In this thread: memory that other threads take is given back late.
-                    rows.append(file.read(wanted, use_threads=False))
+                    rows.append(file.read(wanted, use_threads=use_threads))
                 except (pa.ArrowException, OSError) as error:
                     raise unknown_form(path, error) from error
             yield rows[0] if len(rows) == 1 else pa.concat_tables(rows).combine_chunks()

@@ -15,6 +15,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, NotCachedError
 from pdframe.metrics import changes as changes_of
 from pdframe.metrics._arguments import moment
+from pdframe.sync.offline import reading_cache_instead
 
 __all__ = ["Changing", "changes"]
 
@@ -52,13 +53,13 @@ class Changing(Protocol):
     ) -> pd.DataFrame:
         """Load deals."""
 
-    def stages(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
+    def stages(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame:
         """Load stages."""
 
-    def pipelines(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
+    def pipelines(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame:
         """Load pipelines."""
 
-    def users(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
+    def users(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame:
         """Load users."""
 
     def deal_history(self) -> pd.DataFrame:
@@ -124,8 +125,12 @@ def changes(
     1  advanced  Qualified  Discovery  4050.0      197
     2  advanced  Discovery       Demo  3800.0      187
     """
-    self.deals(refresh=refresh, labels=False, columns=["id"])
     store, tz = self._store, self.tz
+    with reading_cache_instead(store, ["deals"], "account.changes(..., refresh=False)"):
+        self.deals(refresh=refresh, labels=False, columns=["id"])
+        stages, pipelines, users = (
+            _names(load, refresh) for load in (self.stages, self.pipelines, self.users)
+        )
     now = pd.Timestamp(server_now(store))
     first = absolute(since, now, tz, "since")
     end = now if until is None else absolute(until, now, tz, "until")
@@ -149,17 +154,17 @@ def changes(
         deals,
         since=first,
         until=end,
-        stages=_names(self.stages, refresh),
-        pipelines=_names(self.pipelines, refresh),
-        users=_names(self.users, refresh),
         tz=tz,
+        stages=stages,
+        pipelines=pipelines,
+        users=users,
     )
 
 
 def _names(load: Callable[..., pd.DataFrame], refresh: _Refresh) -> pd.DataFrame | None:
     """Load a list of names; None where it is unavailable."""
     try:
-        return load(refresh=refresh)
+        return load(refresh=refresh, names=False)
     except NotCachedError:
         return None
     except AccessError as error:

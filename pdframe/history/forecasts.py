@@ -14,8 +14,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 import pandas as pd
 import pyarrow as pa
 
+from pdframe._relative_times import absolute
 from pdframe._warnings import collect_warnings
 from pdframe.cache.issued_forecasts import IssuedForecasts
+from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import storage_schema, to_frame
@@ -100,7 +102,8 @@ def forecast(
         The end: a day or time is its first instant; a year, quarter or month ("2026-Q3") or a
         `pd.Period` is taken to its end.
     as_of
-        What happened after it is unknown. None: the server's time at the last sync of deals.
+        What happened after it is unknown: also "yesterday", "last Friday", "7 days ago". None: now,
+        by the server's clock.
     freq, by, rates, draws, seed, method
         As in `metrics.forecast`.
     activities, deal_products
@@ -149,8 +152,12 @@ def forecast(
         deals, visits, stages, history = _frames(self, refresh)
         deals = _with_names(self, deals, by, refresh)
     tz = self.tz
-    now = _known_until(self._store, deals, visits, history)
-    moment = now if as_of is None else known_by(as_of, tz, "as_of")
+    now = max(
+        pd.Timestamp(server_now(self._store)).as_unit("us"),
+        _known_until(self._store, deals, visits, history),
+    )
+    then = absolute(as_of, now.to_pydatetime(), tz, "as_of")
+    moment = now if as_of is None else known_by(then, tz, "as_of")
     arguments: dict[str, Any] = {
         "as_of": moment,
         "until": until,

@@ -340,6 +340,19 @@ def deal_history(self: Remembering) -> pd.DataFrame:
     return frame
 
 
+def history_of_deal(store: Store, deal: int) -> pd.DataFrame:
+    """Return the rows of `deal_history` of one deal."""
+    log, changes = SnapshotLog(store), _changes(store)
+    rows, read = log.rows(), _read_times(store)
+    return changes_of_deals(
+        rows.filter(pc.equal(rows["deal_id"], deal)),
+        log.snapshots(),
+        None if changes is None else changes.filter(pc.equal(changes["deal_id"], deal)),
+        read.filter(pc.equal(read["id"], deal)),
+        _pipelines(store),
+    )
+
+
 def line_history(self: Remembering) -> pd.DataFrame:
     """Return one row per line item and change of a tracked column, from the snapshots that syncs of
     line items take.
@@ -442,4 +455,11 @@ def _moment(when: str | date | pd.Timestamp | pd.Period, tz: str) -> datetime:
         raise ArgumentError(problem) from None
 
 
-__all__ = ["Remembering", "as_of", "deal_history", "line_history", "stage_visits"]
+__all__ = [
+    "Remembering",
+    "as_of",
+    "deal_history",
+    "history_of_deal",
+    "line_history",
+    "stage_visits",
+]

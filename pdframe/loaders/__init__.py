@@ -1,6 +1,16 @@
 """The loaders of tables and the searches: functions that `Account` has as methods."""
 
-from pdframe.loaders import fields, lists, per_record, search, urls
+from pdframe.loaders import fields, lists, per_record, search, single, urls
 from pdframe.loaders.base import Columns, Connected, Refresh
 
-__all__ = ["Columns", "Connected", "Refresh", "fields", "lists", "per_record", "search", "urls"]
+__all__ = [
+    "Columns",
+    "Connected",
+    "Refresh",
+    "fields",
+    "lists",
+    "per_record",
+    "search",
+    "single",
+    "urls",
+]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from pdframe._advice import explain_functions, unknown_name
+from pdframe.metrics.activity_summary import activity_summary, activity_summary_activities
 from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
 from pdframe.metrics.changes import changes, changes_summary
@@ -36,6 +37,7 @@ from pdframe.metrics.forecasting import (
     what_if,
 )
 from pdframe.metrics.funnel import funnel, funnel_deals
+from pdframe.metrics.lost_reasons import lost_reason_deals, lost_reasons
 from pdframe.metrics.moves import stage_move_visits, stage_moves
 from pdframe.metrics.quality import data_quality
 from pdframe.metrics.revenue import (
@@ -50,12 +52,17 @@ from pdframe.metrics.revenue import (
     renewals,
     retention,
     revenue_cohorts,
+    top_customer_lines,
+    top_customers,
 )
 from pdframe.metrics.sales import sales_velocity, win_rate
+from pdframe.metrics.sales_by_period import sales_by_period, sales_by_period_deals
 from pdframe.metrics.velocity import stage_survival, stage_velocity
 
 __all__ = [
     "RevenuePolicy",
+    "activity_summary",
+    "activity_summary_activities",
     "as_of",
     "attainment",
     "backtest",
@@ -78,6 +85,8 @@ __all__ = [
     "forecast_draws",
     "funnel",
     "funnel_deals",
+    "lost_reason_deals",
+    "lost_reasons",
     "mrr_customer_months",
     "mrr_lines",
     "mrr_movements",
@@ -88,6 +97,8 @@ __all__ = [
     "renewals",
     "retention",
     "revenue_cohorts",
+    "sales_by_period",
+    "sales_by_period_deals",
     "sales_velocity",
     "slippage",
     "slippage_deals",
@@ -95,6 +106,8 @@ __all__ = [
     "stage_moves",
     "stage_survival",
     "stage_velocity",
+    "top_customer_lines",
+    "top_customers",
     "weighted_pipeline",
     "weighted_pipeline_deals",
     "what_if",

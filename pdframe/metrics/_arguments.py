@@ -91,10 +91,11 @@ def _remedy(name: str, missing: Sequence[str], frame: pd.DataFrame, by: Collecti
     """Name the column that a mistyped one of `by` resembles, else the frame that has the missing
     columns of the argument `name`.
     """
-    if name == "deals" and _NAMES.issuperset(missing):
-        return "account.deals() adds the names of ids, unless names=False."
-    if name == "deals" and (_NAMES | _LONG_NAMES).issuperset(missing):
-        return "account.deals(names=True) adds the names of persons and organizations."
+    loaded = f"account.{name}"
+    if name in ("deals", "activities") and _NAMES.issuperset(missing):
+        return f"{loaded}() adds the names of ids, unless names=False."
+    if name in ("deals", "activities") and (_NAMES | _LONG_NAMES).issuperset(missing):
+        return f"{loaded}(names=True) adds the names of persons and organizations."
     if len(missing) == 1 and missing[0] in by and isinstance(missing[0], str):
         hint = did_you_mean(missing[0], frame.columns)
         if hint:

@@ -36,7 +36,15 @@ from pdframe.metrics._notes import noted
 from pdframe.metrics._states import OPEN, changed_after, deleted_by, states
 from pdframe.metrics._survival import kaplan_meier
 
-_CARRIED = ("title", "owner_id")
+_CARRIED = (
+    "title",
+    "owner_id",
+    "owner_name",
+    "org_name",
+    "person_name",
+    "value",
+    "currency",
+)
 _DEALS = (
     "id",
     "status",
@@ -81,8 +89,9 @@ def deal_aging(
     DataFrame
         One row per deal open at `as_of`, in order of deal_id:
 
-        - deal_id; title, owner_id where `deals` has them; pipeline_id, stage_id, stage (name; null:
-          no such stage in `stages`)
+        - deal_id; title, owner_id, owner_name, org_name, person_name, value, currency where `deals`
+          has them (`account.deals(names=True)` adds all names); pipeline_id, stage_id, stage (name;
+          null: no such stage in `stages`)
         - entered_at (UTC), days_in_stage: null where there is no visit, or the entry is only
           bounded
         - median_days: median of the stage by Kaplan-Meier, open visits censored, as in
@@ -94,10 +103,12 @@ def deal_aging(
           stage lets no deal rot
         - expected_close_date; days_past_close: whole days since it, 0 where it is not past, null
           where none is set
+        - url: page of the deal, where `deals` has it
 
         What `deals` says of a deal that changed after `as_of` may not have been true then: title,
-        owner_id, expected_close_date, days_past_close, days_idle and (unless the deal cannot have
-        been idle long enough) rotten are null, and a warning counts the deals.
+        owner, organization, person, value, currency, expected_close_date, days_past_close,
+        days_idle and (unless the deal cannot have been idle long enough) rotten are null, and a
+        warning counts the deals.
 
     Raises
     ------
@@ -151,6 +162,8 @@ def deal_aging(
     limit = lookup(where, ids(placed, "days_to_rotten").where(allowed))
     result["days_to_rotten"] = limit
     _judge(result, limit, local_date(pd.Series([now]), tz).iloc[0], now)
+    if "url" in deals.columns:
+        result["url"] = lookup(result["deal_id"], deals["url"].set_axis(pd.Index(ids(deals, "id"))))
     reported = [column for column in _CARRIED if column in deals.columns]
     order = [
         "deal_id",
@@ -172,6 +185,7 @@ def deal_aging(
                 "rotten",
                 "expected_close_date",
                 "days_past_close",
+                *(["url"] if "url" in deals.columns else []),
             ]
         ],
         tz,
@@ -253,9 +267,9 @@ def _open_deals(
     late = int(result["changed"].eq(True).sum())
     if late:
         warn(
-            f"{late:,} open deals changed after {now:%Y-%m-%d %H:%M} UTC: their owner, expected"
-            " close and idleness at that time are unknown and null. Pass the deals of that time,"
-            " from account.as_of(...), if history was kept."
+            f"{late:,} open deals changed after {now:%Y-%m-%d %H:%M} UTC: their owner, value,"
+            " expected close and idleness at that time are unknown and null. Pass the deals of that"
+            " time, from account.as_of(...), if history was kept."
         )
     result["touched"] = result["touched"].mask(
         result["touched"] < result["entered_at"], result["entered_at"]

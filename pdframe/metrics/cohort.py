@@ -415,9 +415,9 @@ def _warn_of_cost(deals: int) -> None:
     """Say what the changelogs of these deals cost."""
     if deals:
         warn(
-            f"Exact rates need changelogs of this cohort: {deals:,} deal{'' if deals == 1 else 's'},"
-            f" {20 * deals:,} tokens: account.deal_changes(ids), where ids is the column deal_id of"
-            " metrics.funnel_deals with the same arguments."
+            f"Exact rates need changelogs of this cohort: {deals:,}"
+            f" deal{'' if deals == 1 else 's'}, {20 * deals:,} tokens: account.deal_changes(ids),"
+            " where ids is the column deal_id of metrics.funnel_deals with the same arguments."
         )
 
 

@@ -72,6 +72,17 @@ _RESULT = frozenset(
         "mean_value",
         "velocity",
         "sales_velocity",
+        "created_value",
+        "won_value",
+        "lost_value",
+        "average_won_value",
+        "average_days",
+        "open_at_end",
+        "open_value_at_end",
+        "planned",
+        "done",
+        "overdue",
+        "per_won_deal",
         "share",
         "count",
         "value_change",
@@ -80,6 +91,10 @@ _RESULT = frozenset(
         "arr",
         "tcv",
         "customers",
+        "customer_name",
+        "arpa",
+        "cumulative_share",
+        "since",
         "age",
         "live",
         "starting",
@@ -189,9 +204,10 @@ def drill_through(
         `mrr_customer_months(...)`, or the visits. From a row that has a `month` to line items
         (`mrr_lines(...)`): those that count in that month or in the one before. From a row of
         `forecast`, `what_if` or `attainment` to `forecast_deals(...)` of the same `as_of`: the open
-        deals with the horizon that ends with the row's period, such as `horizons="2026-Q3"`; their
-        `expected_value` is that of all periods up to that one. Where `by` named columns of deals,
-        join them to it first. Leave out rows after the metric's `as_of` or outside its window.
+        deals with the horizon that ends with the row's period, such as `horizons="2026-Q3"`; the
+        sum of `expected_value` is near `from_open` of all periods up to that one, which knows that
+        values change until the win. Where `by` named columns of deals, join them to it first. Leave
+        out rows after the metric's `as_of` or outside its window.
     keys
         Names of the columns to compare. None: those that the metric recorded in `attrs["keys"]`, as
         far as they are in the row; where pandas lost the record (after a merge, for example), all
@@ -219,7 +235,7 @@ def drill_through(
     """
     row = _one(result_row)
     plain = require_columns(row_level, "row_level", ())
-    names = _keys(row, keys)
+    names = _keys(row, plain, keys)
     match = np.ones(len(row_level), np.bool_)
     if (
         "month" in names
@@ -235,6 +251,14 @@ def drill_through(
     ):
         names.remove("period")
         match &= _until_end(plain, row, row_level.attrs)
+    if {"cutoff", "horizon", "month"} <= set(names) and "month" not in row_level.columns:
+        # Of a backtest: scores of deals have a horizon, those of totals a month.
+        if pd.isna(row["horizon"]):
+            raise ArgumentError(
+                "The row is of the revenue of a month, which row_level has no deals of. Pass a row"
+                " with a horizon."
+            )
+        names.remove("month")
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(
@@ -243,7 +267,10 @@ def drill_through(
             " compare with keys=."
         )
     for name in names:
-        match &= _equal(plain[name], _plain(row[name]))
+        if name == "customer" and pd.isna(row[name]) and "cumulative_share" in row.index:
+            match &= _of_others(plain[name], row)
+        else:
+            match &= _equal(plain[name], _plain(row[name]))
     return row_level[match].reset_index(drop=True)
 
 
@@ -265,7 +292,9 @@ def _one(row: pd.Series[Any] | pd.DataFrame) -> pd.Series[Any]:
     return only
 
 
-def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
+def _keys(
+    row: pd.Series[Any], row_level: pd.DataFrame, keys: str | Sequence[str] | None
+) -> list[str]:
     if keys is not None:
         names = [keys] if isinstance(keys, str) else list(keys)
         missing = [name for name in names if name not in row.index]
@@ -278,7 +307,12 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
     noted = row.attrs.get("keys")
     if noted is not None:
         return [name for name in noted if name in row.index]
-    return [name for name in row.index if name not in _RESULT]
+    # The reason of a loss is a key, that of a difference is none and not in the rows.
+    return [
+        name
+        for name in row.index
+        if name not in _RESULT or (name == "reason" and name in row_level.columns)
+    ]
 
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:
@@ -290,6 +324,16 @@ def _counting(lines: pd.DataFrame, month: Any) -> Any:
     since, until = (micros(lines[name], "UTC", name) for name in ("month_from", "month_until"))
     at = micros(pd.Series([month]), "UTC", "month")[0]
     return (since != NULL) & (since <= at) & ((until == NULL) | ((until >= at) & (since < until)))
+
+
+def _of_others(customer: pd.Series[Any], row: pd.Series[Any]) -> Any:
+    """Return which rows are of the customers that `top_customers` has in one row."""
+    if "top" not in row.attrs:
+        raise ArgumentError(
+            "The row of all other customers does not say which are not among them: pandas lost the"
+            " record. Pass the last row of metrics.top_customers(...) as it is."
+        )
+    return ~customer.astype("str").isin(row.attrs["top"]).to_numpy(np.bool_)
 
 
 def _until_end(deals: pd.DataFrame, row: pd.Series[Any], attrs: Mapping[Any, Any]) -> Flags:

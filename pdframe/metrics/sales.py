@@ -22,6 +22,12 @@ from pdframe.metrics._arguments import (
     window,
     zone_of,
 )
+from pdframe.metrics._closings import (
+    between,
+    warn_of_early_ends,
+    warn_of_left_out,
+    warn_of_undated,
+)
 from pdframe.metrics._columns import (
     TOO_LARGE,
     Flags,
@@ -29,12 +35,12 @@ from pdframe.metrics._columns import (
     Ints,
     days_between,
     finite,
-    ids,
     one_row_each,
     ratio,
     warn_of_uncountable,
 )
 from pdframe.metrics._notes import noted
+from pdframe.metrics._period_grid import PeriodGrid, by_period, period_grid
 from pdframe.metrics._states import (
     DELETED,
     LOST,
@@ -53,8 +59,6 @@ Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 CLOSED = ("n", "won", "lost", "win_rate", "low", "high")
 CREATED = ("n", "won", "lost", "deleted", "open", "win_rate", "low", "high", "horizon_days")
-_NAMED = 20
-
 VELOCITY = ("opportunities", "won", "lost", "win_rate", "mean_value", "mean_days", "velocity")
 
 
@@ -65,10 +69,12 @@ def win_rate(
     since: Moment | None,
     until: Moment | None,
     by: str | list[str] | None = None,
+    freq: str | None = None,
     basis: Literal["closed", "created"] = "closed",
     as_of: Moment | None = None,
     horizon: str | pd.Timedelta | None = None,
     deleted: Deleted = "drop",
+    fiscal_start: int = 1,
     tz: str | None = None,
 ) -> pd.DataFrame:
     """Estimate the share of deals that are won: of those closed in a window, or of those created in
@@ -85,6 +91,9 @@ def win_rate(
     by
         Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
         `owner_name` where `deals` has that alone.
+    freq
+        None: the whole window. "W" (weeks, from Monday), "M", "Q" or "Y": one row a period in which
+        deals closed (with "created": in which they were created).
     basis
         "closed" (default): won / (won + lost) of the deals closed in the window, as dashboards show
         it. It leaves out open deals: where losses are faster than wins, a young pipeline shows too
@@ -102,6 +111,8 @@ def win_rate(
         its deletion, and nowhere from then on: won in March and deleted in June, it is a win at
         `as_of` April and no deal at `as_of` July, nor without `as_of`. "keep": it still counts,
         where `deals` has it (`account.deals(deleted=True)`; else a warning says so).
+    fiscal_start
+        Month in which the fiscal year begins, for quarters and years.
     tz
         Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`,
         which the loaders set, else UTC.
@@ -109,11 +120,12 @@ def win_rate(
     Returns
     -------
     DataFrame
-        One row per group that occurs; without `by` exactly one. Columns of `by` first, then for
-        "closed": n, won, lost, win_rate, low, high. For "created": n, won, lost, deleted, open (as
-        of `as_of`, whatever the horizon; n is their sum), win_rate, low, high, horizon_days. Rates
-        are shares of 1; low and high are 95 % limits; null where there is no deal, or the horizon
-        is past the follow-up.
+        One row per group that occurs; without `by` exactly one. With `freq` each of them has one
+        row per period of the window, also where nothing was closed. Columns of `by` first, with
+        `freq` then period (its first day), then for "closed": n, won, lost, win_rate, low, high.
+        For "created": n, won, lost, deleted, open (as of `as_of`, whatever the horizon; n is their
+        sum), win_rate, low, high, horizon_days. Rates are shares of 1; low and high are 95 %
+        limits; null where there is no deal, or the horizon is past the follow-up.
 
     Raises
     ------
@@ -134,6 +146,8 @@ def win_rate(
     and those that ended before they were created (an import), for which no time from creation to
     win exists.
 
+    From a row with a period, `drill_through` leads to its deals in `sales_by_period_deals`.
+
     "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen, log-log limits.
 
     Examples
@@ -142,10 +156,16 @@ def win_rate(
     >>> metrics.win_rate(deals, since="2026-01-01", until="2026-07-01").round(3)
         n  won  lost  win_rate    low   high
     0  48   23    25     0.479  0.345  0.617
+    >>> by_quarter = metrics.win_rate(deals, since="2026-01-01", until="2026-07-01", freq="Q")
+    >>> by_quarter[["period", "n", "won", "lost"]]
+          period   n  won  lost
+    0 2026-01-01  20   10    10
+    1 2026-04-01  28   13    15
     """
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
-    names = keys(by, CLOSED if basis == "closed" else CREATED, deals)
+    own = CLOSED if basis == "closed" else CREATED
+    names = keys(by, own if freq is None else ("period", *own), deals)
     tz = zone_of(tz, deals)
     deals = require_columns(deals, "deals", ["id", "status"], names).reset_index(drop=True)
     one_row_each(deals, "deals")
@@ -159,15 +179,19 @@ def win_rate(
                 " out."
             )
         known = states(deals, tz, now, deleted=deleted)
-        _warn_of_undated(known)
-        return in_zone(_closed_rate(deals, known, names, _between(known.counted, start, end)), tz)
+        warn_of_undated(known)
+        kept = np.isin(known.state, (WON, LOST)) & between(known.counted, start, end)
+        grid = _grid(freq, fiscal_start, start, end, tz, known.counted[kept])
+        return in_zone(_closed_rate(deals, known, names, kept, grid), tz)
     if now is None:
         raise ArgumentError(
             "basis='created' needs `as_of`: the time up to which open deals were observed."
         )
     known = states(deals, tz, now, deleted=deleted)
     limit = None if horizon is None else span(horizon, "horizon")
-    return in_zone(_created_rate(deals, known, names, start, end, now, limit, tz), tz)
+    within = (known.state != UNKNOWN) & between(known.created, start, end)
+    grid = _grid(freq, fiscal_start, start, end, tz, known.created[within])
+    return in_zone(_created_rate(deals, known, names, within, now, limit, tz, grid), tz)
 
 
 @noted
@@ -177,8 +201,10 @@ def sales_velocity(
     since: Moment | None,
     until: Moment | None,
     by: str | list[str] | None = None,
+    freq: str | None = None,
     rates: RateTable | None = None,
     deleted: Deleted = "drop",
+    fiscal_start: int = 1,
     tz: str | None = None,
 ) -> pd.DataFrame:
     """Compute the money that the pipeline earns per day: opportunities x win rate x mean value of a
@@ -196,6 +222,9 @@ def sales_velocity(
     by
         Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
         `owner_name` where `deals` has that alone. "currency" keeps currencies apart.
+    freq
+        None: the whole window. "W" (weeks, from Monday), "M", "Q" or "Y": one row a period, with
+        the deals that were created in it and those that were closed in it.
     rates
         A mapping currency -> value of one unit in the common currency, or a frame (currency, date,
         rate): the last rate on or before the day on which the deal was won counts.
@@ -203,6 +232,8 @@ def sales_velocity(
         "drop" (default): deleted deals count nowhere. "keep": those that were deleted after they
         were won or lost count, where `deals` has them (`account.deals(deleted=True)`; else a
         warning says so).
+    fiscal_start
+        Month in which the fiscal year begins, for quarters and years.
     tz
         Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`,
         which the loaders set, else UTC.
@@ -210,13 +241,14 @@ def sales_velocity(
     Returns
     -------
     DataFrame
-        One row per group that occurs; without `by` exactly one. Columns of `by` first, then
-        opportunities (deals created in the window), won and lost (deals closed in it), win_rate
-        (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one whose rate
-        is always 1; null where unknown; not repeated where it is in `by`), mean_value (of the deals
-        won in the window that have a value), mean_days (from `add_time` to `won_time` of those won
-        in it, never below 0), velocity (currency units per day). Null where a part is unknown:
-        nothing closed, nothing won, no days.
+        One row per group that occurs; without `by` exactly one. With `freq` each of them has one
+        row per period of the window. Columns of `by` first, with `freq` then period (its first
+        day), then opportunities (deals created in the window), won and lost (deals closed in it),
+        win_rate (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one
+        whose rate is always 1; null where unknown; not repeated where it is in `by`), mean_value
+        (of the deals won in the window that have a value), mean_days (from `add_time` to `won_time`
+        of those won in it, never below 0), velocity (currency units per day). Null where a part is
+        unknown: nothing closed, nothing won, no days.
 
     Raises
     ------
@@ -248,7 +280,7 @@ def sales_velocity(
     velocity          584.09
     Name: 0, dtype: object
     """
-    names = keys(by, VELOCITY, deals)
+    names = keys(by, VELOCITY if freq is None else ("period", *VELOCITY), deals)
     tz = zone_of(tz, deals)
     deals = require_columns(
         deals, "deals", ["id", "status", "value", "currency"], names
@@ -262,28 +294,35 @@ def sales_velocity(
             "by='currency' keeps currencies apart and `rates` adds them up: give one of the two."
         )
     known = states(deals, tz, deleted=deleted)
-    _warn_of_undated(known)
+    warn_of_undated(known)
     alive = ~np.isin(known.state, (DELETED, UNKNOWN))
-    opened = alive & _between(known.created, start, end)
-    closed = np.isin(known.state, (WON, LOST)) & _between(known.counted, start, end)
+    opened = alive & between(known.created, start, end)
+    closed = np.isin(known.state, (WON, LOST)) & between(known.counted, start, end)
     kept = opened | closed
+    events = known.created[opened], known.counted[closed]
+    grid = _grid(freq, fiscal_start, start, end, tz, *events)
     codes, result = grouped(deals[kept], names)
+    result, width = by_period(result, grid)
     groups = len(result)
     won, lost = closed & (known.state == WON), closed & (known.state == LOST)
+    group = np.zeros(len(deals), np.int64)
+    group[kept] = codes * width
+    created_in, closed_in = (
+        group if grid is None else group + grid.places(times)
+        for times in (known.created, known.counted)
+    )
 
-    def count(which: Flags) -> Ints:
-        return np.bincount(codes[which[kept]], minlength=groups)
+    def count(which: Flags, where: Ints = closed_in) -> Ints:
+        return np.bincount(where[which], minlength=groups)
 
     def mean(numbers: Floats, which: Flags) -> Floats:
         which = which & ~np.isnan(numbers)
-        return ratio(
-            np.bincount(codes[which[kept]], numbers[which], minlength=groups), count(which)
-        )
+        return ratio(np.bincount(closed_in[which], numbers[which], minlength=groups), count(which))
 
     value, currency = finite(deals, "value", below=TOO_LARGE), deals["currency"]
     valued = won & ~np.isnan(value)
     if rates is None:
-        shown = one_currency(currency[valued], codes[valued[kept]], groups)
+        shown = one_currency(currency[valued], closed_in[valued], groups)
     else:
         table = Rates(rates)
         bare = int((valued & currency.isna().to_numpy()).sum())
@@ -296,24 +335,45 @@ def sales_velocity(
         table.warn_of_stale()
         shown = pd.Series([table.target] * groups, dtype="str").where(count(valued) > 0)
     taken, won_rate = known.days_taken(tz), ratio(count(won), count(won) + count(lost))
-    _warn_of_early_ends(deals[won & known.ended_before_created(tz)], "won", "mean_days")
+    warn_of_early_ends(deals[won & known.ended_before_created(tz)], "won", "mean_days")
     mean_value, mean_days = mean(value, won), mean(taken, won)
+    opportunities = count(opened, created_in)
     result["opportunities"], result["won"], result["lost"] = (
-        pd.array(count(w), dtype="Int64") for w in (opened, won, lost)
+        pd.array(c, dtype="Int64") for c in (opportunities, count(won), count(lost))
     )
     result["win_rate"] = won_rate
     if "currency" not in names:
         result["currency"] = shown
     result["mean_value"], result["mean_days"] = mean_value, mean_days
-    result["velocity"] = ratio(count(opened) * won_rate * mean_value, mean_days)
-    return keyed(result, names, tz)
+    result["velocity"] = ratio(opportunities * won_rate * mean_value, mean_days)
+    return keyed(result, _keys(names, grid), tz)
+
+
+def _grid(
+    freq: str | None,
+    fiscal_start: int,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+    tz: str,
+    *events: pd.Series[Any],
+) -> PeriodGrid | None:
+    """Return the periods of the window, None where it is not divided."""
+    if freq is None:
+        return None
+    return period_grid(freq, fiscal_start, start, end, tz, *events)
+
+
+def _keys(names: list[str], grid: PeriodGrid | None) -> list[str]:
+    return names if grid is None else [*names, "period"]
 
 
 def _closed_rate(
-    deals: pd.DataFrame, known: States, names: list[str], within: Flags
+    deals: pd.DataFrame, known: States, names: list[str], kept: Flags, grid: PeriodGrid | None
 ) -> pd.DataFrame:
-    kept = np.isin(known.state, (WON, LOST)) & within
     codes, result = grouped(deals[kept], names)
+    result, width = by_period(result, grid)
+    if grid is not None:
+        codes = codes * width + grid.places(known.counted[kept])
     n = np.bincount(codes, minlength=len(result))
     won = np.bincount(codes[known.state[kept] == WON], minlength=len(result))
     result["n"], result["won"], result["lost"] = (
@@ -321,32 +381,34 @@ def _closed_rate(
     )
     result["win_rate"] = ratio(won, n)
     result["low"], result["high"] = wilson(won, n)
-    return keyed(result, names)
+    return keyed(result, _keys(names, grid))
 
 
 def _created_rate(
     deals: pd.DataFrame,
     known: States,
     names: list[str],
-    start: pd.Timestamp | None,
-    end: pd.Timestamp | None,
+    within: Flags,
     now: pd.Timestamp,
     horizon: float | None,
     tz: str,
+    grid: PeriodGrid | None,
 ) -> pd.DataFrame:
     undated = known.undated(WON, LOST, DELETED) | (
         (known.state != UNKNOWN) & known.created.isna().to_numpy()
     )
-    within = (known.state != UNKNOWN) & _between(known.created, start, end)
-    _warn_of_left_out(
+    warn_of_left_out(
         int((undated & (within | known.created.isna().to_numpy())).sum()),
         "have no time of creation, or ended without a date",
     )
     before = known.ended_before_created(tz) & ~undated
-    _warn_of_early_ends(deals[within & before], "closed or deleted", "the rate")
+    warn_of_early_ends(deals[within & before], "closed or deleted", "the rate")
     kept = within & ~undated & ~before
     state = known.state[kept]
     codes, result = grouped(deals[kept], names)
+    result, width = by_period(result, grid)
+    if grid is not None:
+        codes = codes * width + grid.places(known.created[kept])
     groups = len(result)
     ended = known.ended.notna().to_numpy()
     duration = np.where(ended, known.days_taken(tz), days_between(known.created, now))[kept]
@@ -371,40 +433,4 @@ def _created_rate(
         result[name] = pd.array(np.bincount(codes[state == code], minlength=groups), dtype="Int64")
     result["win_rate"], result["low"], result["high"] = curves.at(horizons)
     result["horizon_days"] = horizons
-    return keyed(result, names)
-
-
-def _between(
-    instants: pd.Series[Any], start: pd.Timestamp | None, end: pd.Timestamp | None
-) -> Flags:
-    """Return which times are in the window; null is not."""
-    inside = instants.notna()
-    if start is not None:
-        inside &= instants >= start
-    if end is not None:
-        inside &= instants < end
-    return inside.to_numpy(np.bool_)
-
-
-def _warn_of_undated(known: States) -> None:
-    _warn_of_left_out(int(known.undated(WON, LOST).sum()), "are closed without a date")
-
-
-def _warn_of_early_ends(deals: pd.DataFrame, how: str, where: str) -> None:
-    if len(deals):
-        named = ", ".join(map(str, ids(deals, "id").iloc[:_NAMED])) + (
-            ", ..." if len(deals) > _NAMED else ""
-        )
-        warn(
-            f"{len(deals)} deals were {how} before they were created, as after an import or where a"
-            f" date was set by hand: they are left out of {where}. Their ids: {named}. data_quality"
-            " lists them as closed_before_created."
-        )
-
-
-def _warn_of_left_out(count: int, what: str) -> None:
-    if count:
-        warn(
-            f"{count} deals {what}: they are left out, since their time is unknown. data_quality"
-            " lists them."
-        )
+    return keyed(result, _keys(names, grid))

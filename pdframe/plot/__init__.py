@@ -24,6 +24,7 @@ from pdframe._advice import explain_functions, unknown_name
 from pdframe.plot.backtest import backtest
 from pdframe.plot.billing import billing
 from pdframe.plot.calibration import calibration
+from pdframe.plot.changes_summary import changes_summary
 from pdframe.plot.cohorts import retention_cohorts
 from pdframe.plot.deal_aging import deal_aging
 from pdframe.plot.flow import flow
@@ -42,6 +43,7 @@ __all__ = [
     "backtest",
     "billing",
     "calibration",
+    "changes_summary",
     "deal_aging",
     "flow",
     "forecast",

@@ -296,7 +296,8 @@ def _sentence(
 ) -> None:
     """Write the sentence under the title."""
     if together is not None:
-        p10, p50, p90 = np.quantile(together, [0.1, 0.5, 0.9])
+        # As the metric takes them from the draws.
+        p10, p50, p90 = np.quantile(together, [0.1, 0.5, 0.9], method="inverted_cdf")
         span = f"{_span(kind, number)}: " if len(number) > 1 else ""
     else:
         p10, p50, p90 = (float(amounts[name][0]) for name in ("p10", "p50", "p90"))

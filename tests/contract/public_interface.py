@@ -286,13 +286,26 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     deals, visits, stages = given["deals"], given["stage_visits"], given["stages"]
     products, installments = given["deal_products"], given["installments"]
     history, pipelines, m = given["deal_history"], given["pipelines"], metrics
+    activities = given["activities"]
+    contacts = {name: given[name] for name in ("organizations", "persons")}
     rates = {"EUR": 1.0} | dict.fromkeys(deals["currency"].dropna().unique(), 1.5)
-    lines = m.mrr_lines(products, deals)
+    lines, with_names = m.mrr_lines(products, deals), m.mrr_lines(products, deals, **contacts)
     rates |= dict.fromkeys(lines["currency"].dropna().unique(), 1.5) | {"EUR": 1.0}
     by_owner: dict[str, Any] = {"by": "owner_id", "deals": deals}
+    owned: dict[str, Any] = {**WINDOW, "by": "owner_id"}
     results = {
+        "activity_summary": m.activity_summary(activities, deals, **WINDOW, as_of=AS_OF),
+        "activity_summary by": m.activity_summary(
+            activities, deals, **owned, as_of=AS_OF, freq="Q"
+        ),
+        "activity_summary_activities": m.activity_summary_activities(
+            activities, **WINDOW, as_of=AS_OF, freq="Q"
+        ),
         "as_of": m.as_of(deals, visits, AS_OF, history),
         "billing_schedule": m.billing_schedule(products, installments, deals, **WINDOW),
+        "billing_schedule names": m.billing_schedule(
+            products, installments, deals, **WINDOW, **contacts
+        ),
         "changes": (rows := m.changes(history, deals, **LATELY, stages=stages)),
         "changes_summary": m.changes_summary(rows),
         "changes_summary by": m.changes_summary(rows, by="owner_name"),
@@ -305,8 +318,13 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "funnel by": m.funnel(visits, stages, as_of=AS_OF, pipeline_id=1, **by_owner),
         "funnel horizon": m.funnel(visits, stages, as_of=AS_OF, pipeline_id=1, horizon="90D"),
         "funnel_deals": m.funnel_deals(visits, stages, as_of=AS_OF, pipeline_id=1),
+        "lost_reason_deals": m.lost_reason_deals(deals, **WINDOW),
+        "lost_reasons": m.lost_reasons(deals, **WINDOW),
+        "lost_reasons by": m.lost_reasons(deals, **owned, rates=rates),
         "mrr_customer_months": m.mrr_customer_months(lines, **WINDOW),
+        "mrr_customer_months names": m.mrr_customer_months(with_names, **WINDOW),
         "mrr_lines": lines,
+        "mrr_lines names": with_names,
         "mrr_lines history": m.mrr_lines(products, deals, history=given["line_history"]),
         "mrr_lines carry": m.mrr_lines(products, deals, carry="owner_id"),
         "mrr_movements": m.mrr_movements(lines, **WINDOW),
@@ -316,11 +334,16 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "pipeline_movements": m.pipeline_movements(history, deals, **LATELY),
         "pipeline_movements by": m.pipeline_movements(history, deals, **LATELY, by="owner_id"),
         "reconcile": m.reconcile(lines, deals, deal_products=products),
+        "renewals names": m.renewals(with_names, deals, as_of=AS_OF, within="365D"),
         "renewals": m.renewals(lines, deals, as_of=AS_OF, within="365D"),
         "retention": m.retention(lines, **WINDOW),
         "revenue_cohorts": m.revenue_cohorts(lines, **WINDOW),
+        "sales_by_period": m.sales_by_period(deals, **WINDOW),
+        "sales_by_period by": m.sales_by_period(deals, **owned, freq="Q", rates=rates),
+        "sales_by_period_deals": m.sales_by_period_deals(deals, **WINDOW),
         "sales_velocity": m.sales_velocity(deals, **WINDOW, rates=rates),
         "sales_velocity by": m.sales_velocity(deals, **WINDOW, by=["currency", "owner_id"]),
+        "sales_velocity periods": m.sales_velocity(deals, **WINDOW, by="currency", freq="M"),
         "slippage": m.slippage(history, deals, **LATELY),
         "slippage_deals": m.slippage_deals(history, deals, **LATELY),
         "stage_move_visits": m.stage_move_visits(visits, stages, as_of=AS_OF, pipeline_id=1),
@@ -328,9 +351,13 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "stage_survival": m.stage_survival(visits, stages, as_of=AS_OF),
         "stage_survival by": m.stage_survival(visits, stages, as_of=AS_OF, **by_owner),
         "stage_velocity": m.stage_velocity(visits, stages, as_of=AS_OF),
+        "top_customer_lines": m.top_customer_lines(lines, as_of=AS_OF, rates=rates),
+        "top_customers": m.top_customers(lines, as_of=AS_OF, rates=rates),
+        "top_customers names": m.top_customers(with_names, as_of=AS_OF, rates=rates),
         "weighted_pipeline": m.weighted_pipeline(deals, stages, pipelines, as_of=LATER),
         "weighted_pipeline_deals": m.weighted_pipeline_deals(deals, stages, pipelines, as_of=LATER),
         "win_rate": m.win_rate(deals, **WINDOW, by="owner_id"),
+        "win_rate periods": m.win_rate(deals, **owned, freq="Q"),
         "win_rate created": m.win_rate(deals, **WINDOW, as_of=AS_OF, basis="created"),
     }
     row = pd.DataFrame({"stage_id": pd.array([1], "Int64")})

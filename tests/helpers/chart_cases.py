@@ -280,6 +280,20 @@ def deal_aging(case: Case) -> Axes:
     return plot.deal_aging(table, top=30 if case.name == "30 groups" else 15)
 
 
+def changes_summary(case: Case) -> Axes:
+    events = ["created", "won", "lost", "advanced", "value up", "value down", "slipped"]
+    if case.name == "long names":
+        events = [*LONG, "owner changed"]
+    rows = [
+        (event, currency, case.deals // (at + 2 + part * 9) + 1, case.money / (at + 1 + part),
+         {"value up": 1, "value down": -1}.get(event, np.nan) * case.money / (at + 2))
+        for at, event in enumerate(events)
+        for part, currency in enumerate(["EUR", "USD", "CHF"][: 3 if case.deals > 3 else 1])
+    ]  # fmt: skip
+    columns = ["event", "currency", "count", "value", "value_change"]
+    return plot.changes_summary(pd.DataFrame(rows, columns=columns))
+
+
 CHARTS: dict[str, Callable[[Case], Axes]] = {
     draw.__name__: draw
     for draw in (
@@ -299,5 +313,6 @@ CHARTS: dict[str, Callable[[Case], Axes]] = {
         pipeline_movements,
         forecast_changes,
         deal_aging,
+        changes_summary,
     )
 }

@@ -55,6 +55,12 @@ def backtested(frames: Frames, tz: str | None) -> dict[str, Any]:
 
 
 CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
+    "activity_summary": lambda f, tz: metrics.activity_summary(
+        f["activities"], f["deals"], **WINDOW, as_of=AS_OF, freq="Q", by="owner_id", tz=tz
+    ),
+    "activity_summary_activities": lambda f, tz: metrics.activity_summary_activities(
+        f["activities"], f["deals"], **WINDOW, as_of=AS_OF, by="type", tz=tz
+    ),
     "as_of": lambda f, tz: metrics.as_of(
         f["deals"], f["visits"], "2026-06-01", f["history"], tz=tz
     ),
@@ -139,6 +145,10 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "funnel_deals": lambda f, tz: metrics.funnel_deals(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
     ),
+    "lost_reason_deals": lambda f, tz: metrics.lost_reason_deals(f["deals"], **WINDOW, tz=tz),
+    "lost_reasons": lambda f, tz: metrics.lost_reasons(
+        f["deals"], **WINDOW, by="owner_id", rates=rates(f["deals"]), tz=tz
+    ),
     "mrr_customer_months": lambda f, tz: metrics.mrr_customer_months(f["lines"], **WINDOW),
     "mrr_lines": lambda f, tz: metrics.mrr_lines(
         f["deal_products"],
@@ -176,11 +186,23 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     ),
     "retention": lambda f, tz: metrics.retention(f["lines"], **WINDOW),
     "revenue_cohorts": lambda f, tz: metrics.revenue_cohorts(f["lines"], **WINDOW),
+    "sales_by_period": lambda f, tz: metrics.sales_by_period(
+        f["deals"], **WINDOW, by="owner_id", tz=tz
+    ),
+    "sales_by_period rates": lambda f, tz: metrics.sales_by_period(
+        f["deals"], **WINDOW, freq="Q", as_of=AS_OF, rates=rates(f["deals"]), tz=tz
+    ),
+    "sales_by_period_deals": lambda f, tz: metrics.sales_by_period_deals(
+        f["deals"], **WINDOW, freq="W", tz=tz
+    ),
     "sales_velocity": lambda f, tz: metrics.sales_velocity(
         f["deals"], **WINDOW, rates=rates(f["deals"]), tz=tz
     ),
     "sales_velocity by": lambda f, tz: metrics.sales_velocity(
         f["deals"], **WINDOW, by=["currency", "pipeline_id"], tz=tz
+    ),
+    "sales_velocity periods": lambda f, tz: metrics.sales_velocity(
+        f["deals"], **WINDOW, by="currency", freq="M", tz=tz
     ),
     "slippage": lambda f, tz: metrics.slippage(
         f["changes"], f["deals"], **LATELY, by="owner_id", tz=tz
@@ -199,6 +221,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     ),
     "stage_velocity": lambda f, tz: metrics.stage_velocity(
         f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deals"], tz=tz
+    ),
+    "top_customer_lines": lambda f, tz: metrics.top_customer_lines(
+        f["lines"], as_of=AS_OF, rates=rates(f["lines"]), tz=tz
+    ),
+    "top_customers": lambda f, tz: metrics.top_customers(
+        one_currency(f["lines"]), as_of=AS_OF, n=5, tz=tz
     ),
     "weighted_pipeline": lambda f, tz: metrics.weighted_pipeline(
         f["deals"],
@@ -219,6 +247,9 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "win_rate": lambda f, tz: metrics.win_rate(
         f["deals"], **WINDOW, as_of=AS_OF, by="owner_id", tz=tz
     ),
+    "win_rate periods": lambda f, tz: metrics.win_rate(
+        f["deals"], **WINDOW, by="owner_id", freq="Q", tz=tz
+    ),
     "win_rate created by": lambda f, tz: metrics.win_rate(
         f["deals"], **WINDOW, as_of=AS_OF, basis="created", by="owner_id", tz=tz
     ),
@@ -231,6 +262,12 @@ one.
 """
 
 KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
+    "activity_summary kept": lambda f, tz: metrics.activity_summary(
+        f["activities"], f["deleted_deals"], **WINDOW, as_of=AS_OF, deleted="keep", tz=tz
+    ),
+    "activity_summary_activities kept": lambda f, tz: metrics.activity_summary_activities(
+        f["activities"], f["deleted_deals"], **WINDOW, as_of=AS_OF, deleted="keep", tz=tz
+    ),
     "billing_schedule kept": lambda f, tz: metrics.billing_schedule(
         f["deal_products"],
         f["installments"],
@@ -255,6 +292,12 @@ KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
     "funnel_deals kept": lambda f, tz: metrics.funnel_deals(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz
     ),
+    "lost_reason_deals kept": lambda f, tz: metrics.lost_reason_deals(
+        f["deleted_deals"], **WINDOW, deleted="keep", tz=tz
+    ),
+    "lost_reasons kept": lambda f, tz: metrics.lost_reasons(
+        f["deleted_deals"], **WINDOW, deleted="keep", tz=tz
+    ),
     "mrr_lines kept": lambda f, tz: metrics.mrr_lines(
         f["deal_products"],
         f["deleted_deals"],
@@ -265,6 +308,12 @@ KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
     ),
     "reconcile kept": lambda f, tz: metrics.reconcile(
         f["lines"], f["deleted_deals"], deal_products=f["deal_products"], deleted="keep"
+    ),
+    "sales_by_period kept": lambda f, tz: metrics.sales_by_period(
+        f["deleted_deals"], **WINDOW, freq="Q", deleted="keep", tz=tz
+    ),
+    "sales_by_period_deals kept": lambda f, tz: metrics.sales_by_period_deals(
+        f["deleted_deals"], **WINDOW, freq="Q", deleted="keep", tz=tz
     ),
     "sales_velocity kept": lambda f, tz: metrics.sales_velocity(
         f["deleted_deals"], **WINDOW, by=["currency", "owner_id"], deleted="keep", tz=tz
@@ -369,6 +418,7 @@ def frames_of(
     return {
         **dict(zip(("past_deals", "past_visits", "past_stages"), longer, strict=True)),
         "deals": deals,
+        "activities": account.activities(labels=False),
         "deleted_deals": deals.assign(
             is_deleted=deals["id"] % 5 == 0, deleted_time=pd.Timestamp("2026-05-01", tz="UTC")
         ),

@@ -115,6 +115,16 @@ def _row(table: Table, number: int, *, apart: bool) -> dict[str, Any]:
                 f"local_{status}_date": end,
                 "close_time": f"{end}T08:00:00Z",
             }
+        if status == "lost":
+            row["lost_reason"] = "Price"
+    elif table.name == "activities":
+        done = number % 2 == 0
+        row |= {
+            "subject": f"Call {number}", "type": "call", "owner_id": base + 1 + number % 3,
+            "deal_id": number, "due_date": f"2025-{month + 1:02}-{day:02}",
+            "due_time": "10:30:00" if number % 5 else None, "done": done,
+            "marked_as_done_time": f"2025-{month + 2:02}-{day:02}T08:00:00Z" if done else None,
+        }  # fmt: skip
     elif table.name == "deal_products":
         deal = number if number in (*CLEAN, INSTALLED[True]) else 103 + 3 * (number % 3)
         row |= {

@@ -45,6 +45,11 @@ LINES = {
     "tax_method": TAX,
     "is_enabled": "boolean", "billing_frequency": FREQUENCY, "billing_frequency_cycles": "Int64",
 }  # fmt: skip
+ACTIVITIES = {
+    "id": "Int64", "subject": "str", "type": "str", "owner_id": "Int64", "is_deleted": "boolean",
+    "add_time": TIME, "deal_id": "Int64", "due_date": DAY, "due_time": "str", "done": "boolean",
+    "marked_as_done_time": TIME,
+}  # fmt: skip
 DISCOUNTS = {
     "deal_id": "Int64",
     "id": "str",
@@ -93,6 +98,15 @@ def deals(rows: Rows) -> pd.DataFrame:
         "is_deleted": False, "status": "open",
     }  # fmt: skip
     return frame(DEALS, ({"id": i + 1, **row} for i, row in enumerate(rows)), **usual)
+
+
+def activities(rows: Rows) -> pd.DataFrame:
+    """Calls of owner 1, added on the first of January 2026; ids count from 1."""
+    usual = {
+        "subject": "Call", "type": "call", "owner_id": 1, "is_deleted": False,
+        "add_time": "2026-01-01", "done": False,
+    }  # fmt: skip
+    return frame(ACTIVITIES, ({"id": i + 1, **row} for i, row in enumerate(rows)), **usual)
 
 
 def visits(rows: Rows) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from pdframe.errors import (
     ArgumentError,
     BudgetError,
     CredentialsError,
+    MixedCurrencyError,
     TransportError,
     UnknownNameError,
 )
@@ -112,6 +113,10 @@ def test_only_the_open_deals(
         ({"limit": 10}, "deals.head(10)"),
         ({"filter_id": 12}, "deals[deals['id'].isin([1, 2])]"),
         ({"owner_name": "Mari"}, "deals[deals['owner_name'] == 'Mari']"),
+        ({"owner": "Mari"}, "deals[deals['owner_name'] == 'Mari']"),
+        ({"owner": 17}, "deals[deals['owner_id'] == 17]"),
+        ({"Stage": "Won"}, "deals[deals['stage_name'] == 'Won']"),
+        ({"anything": 1}, "deals[deals['id'].isin([1, 2])]"),
     ],
 )
 def test_a_loader_selects_nothing_and_says_how_pandas_does(
@@ -255,6 +260,55 @@ def test_recurring_revenue_of_each_rep(
         float(sum(subscription.monthly for subscription in active)), abs=0.01
     )
     assert set(by_owner["owner_name"]) <= set(account.users()["name"])
+
+
+def test_weighted_value_of_the_pipeline(
+    account: sandbox.SandboxAccount, deals: pd.DataFrame, truth: dict[str, pd.DataFrame]
+) -> None:
+    table = metrics.weighted_pipeline(deals, account.stages(), account.pipelines(), as_of=TODAY)
+    open_deals = truth["deals"][truth["deals"]["status"] == "open"]
+    stages, pipelines = (truth[name].set_index("id") for name in ("stages", "pipelines"))
+    of_stage = open_deals["stage_id"].map(stages["deal_probability"]).astype(float)
+    percent = open_deals["probability"].astype(float).fillna(of_stage)
+    on = open_deals["pipeline_id"].map(pipelines["is_deal_probability_enabled"]).astype(bool)
+    weighted = open_deals["value"].astype(float).fillna(0) * percent.where(on, 100) / 100
+    expected = weighted.groupby(open_deals["currency"]).sum()
+    assert len(expected) > 1
+    shown = table.groupby("currency")["weighted"].sum()
+    assert shown.to_dict() == pytest.approx(expected.to_dict())
+
+
+def test_sales_velocity_of_several_currencies(deals: pd.DataFrame) -> None:
+    quarter = {"since": "2026-Q2", "until": "2026-Q2"}
+    with pytest.raises(MixedCurrencyError) as refused:
+        metrics.sales_velocity(deals, **quarter)
+    assert "rates" in str(refused.value)
+    assert len(metrics.sales_velocity(deals, **quarter, by="currency")) > 1
+
+
+def test_what_changed_since_last_monday(account: sandbox.SandboxAccount) -> None:
+    changes = account.changes("last Monday")
+    monday = pd.Timestamp("2026-06-29", tz="Europe/Tallinn")
+    won = {
+        event.id
+        for event in account.company_model.events
+        if event.table == "deals"
+        and event.changes.get("status") == "won"
+        and event.time >= monday.timestamp()
+    }
+    assert (changes["time"] >= monday).all()
+    assert set(changes.loc[changes["event"] == "won", "deal_id"]) == won
+    assert len(account.as_of("last Monday")) > 0
+
+
+def test_deals_with_one_of_several_options(
+    account: sandbox.SandboxAccount, deals: pd.DataFrame
+) -> None:
+    lists = [column for column in deals if str(deals[column].dtype).startswith("list")]
+    column = next(name for name in lists if deals[name].notna().any())
+    option = str(next(value[0] for value in deals[column].dropna() if len(value)))
+    chosen = deals[pdframe.has(deals[column], option)]
+    assert len(chosen) == sum(option in list(cell) for cell in deals[column].dropna()) > 0
 
 
 def test_a_forecast_of_deals_alone(deals: pd.DataFrame) -> None:

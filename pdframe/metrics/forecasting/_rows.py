@@ -160,11 +160,20 @@ def _values(name: str, texts: NDArray[Any]) -> NDArray[Any]:
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         return np.where(np.abs(numbers) < TOO_LARGE, numbers, np.nan)
     if name == "owner_id":
-        ids = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        return np.where(np.isnan(ids), NO_ID, np.nan_to_num(ids)).astype(np.int64)
+        distinct, place = np.unique(texts, return_inverse=True)
+        return np.array([_id(text) for text in distinct], np.int64)[place]
     days = pd.to_datetime(column.str.slice(0, 10), format="%Y-%m-%d", errors="coerce")
     times = days.to_numpy("datetime64[us]").view(np.int64)
     return np.where(countable(times), times // DAY, NULL)
+
+
+def _id(text: str) -> int:
+    """Return an id exactly: as a float it would be another one from 2^53 on."""
+    try:
+        number = int(text.removesuffix(".0"))
+    except ValueError:
+        return NO_ID
+    return number if abs(number) < 2**63 else NO_ID
 
 
 def _nothing(name: str) -> ChangeRows:

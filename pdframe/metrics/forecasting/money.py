@@ -37,6 +37,13 @@ class Money:
         self._met: set[str | None] = set()
         self._named: set[str] = set()
 
+    def uncounted(self, values: Floats, currency: Texts) -> int:
+        """Return how many values count 0 since they have no currency to convert them from."""
+        if self._rates is None:
+            return 0
+        valued = ~np.isnan(values) & (values != 0)
+        return int((valued & pd.isna(currency)).sum())
+
     @property
     def currency(self) -> str | None:
         """The currency of all amounts; None where it is unknown or there are several."""

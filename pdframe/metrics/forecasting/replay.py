@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError, InsufficientDataError
-from pdframe.metrics._arguments import DAY, NULL, micros, span, to_micros, zone_of
+from pdframe.metrics._arguments import DAY, NULL, countable, micros, span, to_micros, zone_of
 from pdframe.metrics._periods import known_by
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.forecasting._checks import check_seed, refuse_young
@@ -191,11 +191,11 @@ def method_names(methods: Any, baselines: Sequence[str] = BASELINES) -> tuple[st
 def newest(tz: str, **frames: pd.DataFrame | None) -> pd.Timestamp:
     """Return the newest creation, update, visit or snapshot in the frames."""
     times = [
-        int(values.max())
+        int(values[countable(values)].max(initial=NULL))
         for name, frame in frames.items()
         if isinstance(frame, pd.DataFrame)
         for column in _NEWEST[name]
-        if column in frame.columns and len(frame)
+        if column in frame.columns
         for values in (micros(frame[column], tz, column),)
     ]
     if max(times, default=NULL) == NULL:

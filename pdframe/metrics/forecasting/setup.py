@@ -262,6 +262,14 @@ def notes_of_data(setup: Setup) -> list[str]:
     if null:
         first = f"{null:,} of {len(deals):,} open deals have no known value: they count 0."
         notes.insert(0, first) if null == len(deals) else notes.append(first)
+    wins = setup.known.wins
+    for rows, what in ((deals, "open"), (wins, "won")):
+        bare = setup.money.uncounted(rows.value, rows.currency)
+        if bare:
+            notes.append(
+                f"{bare:,} {what} deals have a value and no currency, so that `rates` cannot"
+                " convert them: they count 0."
+            )
     if not setup.spread.estimated:
         notes.append(
             f"Only {setup.spread.cutoffs} earlier months could be compared with what was expected"

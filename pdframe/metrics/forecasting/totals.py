@@ -138,7 +138,8 @@ def forecast(
     Warns
     -----
     DataWarning
-        Once, with the complete text in `attrs["notes"]`: open deals without a value, which count 0;
+        Once, with the complete text in `attrs["notes"]`: open deals without a value, and with
+        `rates` deals that have a value and no currency, which count 0;
         one deal that is more than half of what is expected; P90 above 5 times P10, of all groups
         together; a past too short to estimate `common_sd`, which is .2 then; nothing changed in the
         30 days before `as_of`; old rates.

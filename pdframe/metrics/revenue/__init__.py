@@ -11,6 +11,7 @@ from pdframe.metrics.revenue.policy import RevenuePolicy
 from pdframe.metrics.revenue.reconcile import reconcile
 from pdframe.metrics.revenue.renewals import renewals
 from pdframe.metrics.revenue.retention import retention, revenue_cohorts
+from pdframe.metrics.revenue.top_customers import top_customer_lines, top_customers
 
 __all__ = [
     "RevenuePolicy",
@@ -24,6 +25,8 @@ __all__ = [
     "renewals",
     "retention",
     "revenue_cohorts",
+    "top_customer_lines",
+    "top_customers",
 ]
 
 

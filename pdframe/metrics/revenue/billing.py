@@ -15,6 +15,7 @@ from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics._notes import noted
 from pdframe.metrics._states import Deleted, check_deleted
 from pdframe.metrics.revenue._line_warnings import named, warn_of_problems
+from pdframe.metrics.revenue.customers import Contacts
 from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, warn_of_open_lines
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.months import Moment
@@ -46,6 +47,8 @@ def billing_schedule(
     discounts: pd.DataFrame | None = None,
     tax: bool = False,
     cancellations: Cancellations = None,
+    organizations: pd.DataFrame | None = None,
+    persons: pd.DataFrame | None = None,
     policy: RevenuePolicy | None = None,
     deleted: Deleted = "drop",
     tz: str | None = None,
@@ -55,7 +58,7 @@ def billing_schedule(
 
     Parameters
     ----------
-    deal_products, deals, discounts, cancellations, policy, deleted, tz
+    deal_products, deals, discounts, cancellations, organizations, persons, policy, deleted, tz
         As in `mrr_lines`; a period that begins on the day of the cancellation or later is not
         billed.
     installments
@@ -71,10 +74,10 @@ def billing_schedule(
     Returns
     -------
     DataFrame
-        By date, deal and id. date, deal_id, customer, kind (one-time, recurring, installment),
-        amount, currency, id (of the line or the installment). A recurring line is billed at the
-        beginning of each period, a one-time line on its start: `billing_start_date`, else the won
-        date.
+        By date, deal and id. date, deal_id, customer, customer_name (where names are known), kind
+        (one-time, recurring, installment), amount, currency, id (of the line or the installment). A
+        recurring line is billed at the beginning of each period, a one-time line on its start:
+        `billing_start_date`, else the won date.
 
     Raises
     ------
@@ -111,11 +114,14 @@ def billing_schedule(
         raise ArgumentError(
             f"since={since!r} is not before until={until!r}; until itself is outside the window."
         )
-    kept = won_lines(deal_products, deals, policy, None, tz, deleted)
+    contacts = Contacts(organizations, persons)
+    kept = won_lines(deal_products, deals, policy, None, tz, deleted, contacts=contacts)
     check_deleted(deleted, deals)
     ends = known_cancellations(cancellations, deals)
     lines, problems = ledger_columns(kept, policy, discounts, ends)
     warn_of_problems(problems, lines["id"])
+    if kept.name is not None:
+        lines["customer_name"] = kept.name
     if cancellations is None:
         warn_of_open_lines(lines, deals)
     frequency = frequencies(lines["billing_frequency"])
@@ -126,7 +132,9 @@ def billing_schedule(
         installments = require_columns(
             installments, "installments", ["id", "deal_id", "billing_date", "amount"]
         )
-        plans, replaced = _installments(installments, deals, policy, deleted, tz, first, end)
+        plans, replaced = _installments(
+            installments, deals, policy, deleted, tz, first, end, contacts
+        )
         parts.append(plans)
         once &= ~lines["deal_id"].isin(replaced).to_numpy(bool)
     parts.append(_once(lines, once, first, end))
@@ -192,10 +200,11 @@ def _installments(
     tz: str,
     first: int,
     end: int,
+    contacts: Contacts,
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Return the bills of installments of deals that count, and the deals that have any."""
     plan = installments.assign(is_enabled=True, currency=None)
-    kept = won_lines(plan, deals, policy, None, tz, deleted)
+    kept = won_lines(plan, deals, policy, None, tz, deleted, contacts=contacts)
     day, amount = days_of(kept.lines, "billing_date"), finite(kept.lines, "amount")
     unclear = (day == NULL) | ~(np.abs(amount) < LARGEST)
     if unclear.any():
@@ -211,6 +220,8 @@ def _installments(
             "customer": kept.customer,
         }
     )
+    if kept.name is not None:
+        frame["customer_name"] = kept.name
     frame["currency"] = (
         kept.deals["currency"].astype("str")
         if "currency" in kept.deals.columns
@@ -222,11 +233,12 @@ def _installments(
 
 def _bills(lines: pd.DataFrame, rows: Ints, day: Ints, amount: Floats, kind: str) -> pd.DataFrame:
     taken = lines.take(rows)
+    customer = [name for name in ("customer", "customer_name") if name in taken.columns]
     return pd.DataFrame(
         {
             "date": as_dates(day),
             "deal_id": taken["deal_id"].array,
-            "customer": taken["customer"].array,
+            **{name: taken[name].array for name in customer},
             "kind": pd.Categorical([kind] * len(rows), dtype=KINDS),
             "amount": amount,
             "currency": taken["currency"].array,

@@ -37,7 +37,13 @@ from pdframe.metrics.revenue._line_warnings import (
     warn_of_problems,
     warn_of_uncounted,
 )
-from pdframe.metrics.revenue.customers import customers
+from pdframe.metrics.revenue.customers import (
+    NO_CONTACTS,
+    Contacts,
+    customer_names,
+    customers,
+    insert_names,
+)
 from pdframe.metrics.revenue.endings import (
     Cancellations,
     bridged,
@@ -59,7 +65,7 @@ from pdframe.metrics.revenue.periods import (
 )
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded, shares_kept
-from pdframe.metrics.revenue.versions import VERSIONS, Known, versions
+from pdframe.metrics.revenue.versions import Known, versions
 
 LINES = (
     "id",
@@ -121,6 +127,8 @@ def mrr_lines(
     policy: RevenuePolicy | None = None,
     discounts: pd.DataFrame | None = None,
     cancellations: Cancellations = None,
+    organizations: pd.DataFrame | None = None,
+    persons: pd.DataFrame | None = None,
     history: pd.DataFrame | None = None,
     carry: str | Sequence[str] | None = None,
     deleted: Deleted = "drop",
@@ -154,6 +162,11 @@ def mrr_lines(
         first date after its start. Rows without a date are none. None: not known; then lines
         without an end count forever, and a warning names the columns of `deals` that may hold
         cancellations. An empty frame: there are none.
+    organizations, persons
+        `account.organizations()`, `account.persons()`: with these, `customer_name` is beside
+        `customer` in this frame and in every one that is made of it. None: the names that `deals`
+        has (`account.deals(names=True)`: org_name, person_name); where it has none either, there is
+        no `customer_name`.
     history
         `account.line_history()`: the values of each line item from when until when. None: all
         months by the line items of today. Lines count from the day on which their deal was won
@@ -178,15 +191,16 @@ def mrr_lines(
     -------
     DataFrame
         In the order of `deal_products`. id, deal_id, customer ("organization 5", "person 7", "deal
-        12"), product_id, currency (the line's, else the deal's), mrr (per month, 0 for one-time
-        lines), start, end (the first day after; null: open, or one-time), end_reason (term,
-        cancelled, open; null: one-time), billing_frequency, billing_frequency_cycles, one_time
-        (amount billed once, after `discounts`; 0 for lines that recur), tcv (over the whole term;
-        null where cycles are open), problem (why a line does not count; null: it counts), amount
-        (one billing period), won_date, month_from and month_until (the first month in which it
-        counts, and the first in which it does no longer, as first days; null: never ends), then
-        what is carried along. Amounts are in the line's currency; those of a line with a problem
-        are null.
+        12"), customer_name (where names are known; two customers may have one name, and one that is
+        a deal has its title; null: unknown), product_id, currency (the line's, else the deal's),
+        mrr (per month, 0 for one-time lines), start, end (the first day after; null: open, or
+        one-time), end_reason (term, cancelled, open; null: one-time), billing_frequency,
+        billing_frequency_cycles, one_time (amount billed once, after `discounts`; 0 for lines that
+        recur), tcv (over the whole term; null where cycles are open), problem (why a line does not
+        count; null: it counts), amount (one billing period), won_date, month_from and month_until
+        (the first month in which it counts, and the first in which it does no longer, as first
+        days; null: never ends), then what is carried along. Amounts are in the line's currency;
+        those of a line with a problem are null.
 
         With `history` one row per version, those of a line in the order of time, deleted lines at
         the end: start and end are those days of the version on which its deal was won and it was
@@ -242,7 +256,8 @@ def mrr_lines(
     tz = zone_of(tz, deal_products, deals)
     deal_products = require_columns(deal_products, "deal_products", [*BILLED, "product_id"])
     rows, known = (deal_products, None) if history is None else versions(deal_products, history, tz)
-    won = won_lines(rows, deals, policy, carry, tz, deleted, known)
+    contacts = Contacts(organizations, persons)
+    won = won_lines(rows, deals, policy, carry, tz, deleted, known, contacts)
     check_deleted(deleted, deals)
     now = _current(won)
     if discounts is None:
@@ -256,7 +271,9 @@ def mrr_lines(
     if cancellations is None:
         warn_of_open_lines(today, deals)
     warn_of_uncounted(today, policy)
-    own = LINES if history is None else (*LINES, *VERSIONS)
+    if won.name is not None:
+        insert_names(priced, won.name)
+    own = (*priced.columns,)
     carried = won.deals[_carried(deals, carry)]
     taken = [name for name in carried.columns if name in own or name in deal_products.columns]
     if carry is None:
@@ -275,7 +292,8 @@ class WonLines(NamedTuple):
     """Line items of the deals that count; row by row their deals, their customers, and when the
     deal was won (days).
 
-    Where the rows are versions of lines, `known` says when each was the one known.
+    Where the rows are versions of lines, `known` says when each was the one known. `name` is that
+    of the customer, None where no names are known.
     """
 
     lines: pd.DataFrame
@@ -283,6 +301,7 @@ class WonLines(NamedTuple):
     customer: pd.Series[Any]
     won: Ints
     known: Known | None = None
+    name: pd.Series[Any] | None = None
 
 
 def won_lines(
@@ -293,6 +312,7 @@ def won_lines(
     tz: str,
     deleted: Deleted = "drop",
     known: Known | None = None,
+    contacts: Contacts = NO_CONTACTS,
 ) -> WonLines:
     """Return the enabled lines of the deals that count under `policy`.
 
@@ -334,12 +354,14 @@ def won_lines(
         rows, known = _until_deletion(kept, place, rows, known, deleted, tz)
     place, lines = place[rows], deal_products if rows.all() else deal_products[rows]
     customer = customers(kept, policy).take(place).reset_index(drop=True)
+    name = customer_names(kept, policy, contacts)
     return WonLines(
         lines.reset_index(drop=True),
         kept.take(place).reset_index(drop=True),
         customer,
         won[place],
         known,
+        None if name is None else name.take(place).reset_index(drop=True),
     )
 
 

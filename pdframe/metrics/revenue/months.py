@@ -11,9 +11,10 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, keys
-from pdframe.metrics._columns import Floats, Ints
+from pdframe.metrics._columns import Floats, Ints, ratio
 from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RateTable
+from pdframe.metrics.revenue.customers import with_names
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.periods import NEVER, as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
@@ -28,6 +29,7 @@ NEW, REACTIVATION, EXPANSION, CONTRACTION, CHURN = range(5)
 CUSTOMER_MONTHS = (
     "month",
     "customer",
+    "customer_name",
     "currency",
     "mrr",
     "previous",
@@ -37,7 +39,7 @@ CUSTOMER_MONTHS = (
     "expired",
     "cohort",
 )
-SCHEDULE = ("month", "currency", "mrr", "arr", "customers")
+SCHEDULE = ("month", "currency", "mrr", "arr", "customers", "arpa")
 
 
 @noted
@@ -75,17 +77,22 @@ def mrr_customer_months(
     -------
     DataFrame
         By customer, group, currency and month. The columns of `by`, then month (its first day),
-        customer, currency (with `rates` the one whose rate is always 1, null where unknown), mrr,
-        previous (as stated in the month before), movement (new, reactivation, expansion,
-        contraction, churn; null: none), amount (of the movement, losses negative), fx (of rates
-        alone), expired (part of churn whose lines expired without a known cancellation), cohort
-        (month of the unit's first MRR; null: not above 0 yet).
+        customer, customer_name (where `lines` has it), currency (with `rates` the one whose rate is
+        always 1, null where unknown), mrr, previous (as stated in the month before), movement (new,
+        reactivation, expansion, contraction, churn; null: none), amount (of the movement, losses
+        negative), fx (of rates alone), expired (part of churn whose lines expired without a known
+        cancellation), cohort (month of the unit's first MRR; null: not above 0 yet).
 
     Raises
     ------
     ArgumentError
         A column is missing, an argument is no time, or a currency has no rate on or before a month
         in which it is needed.
+
+    Warns
+    -----
+    DataWarning
+        `lines` has no `customer_name`; rates are old.
 
     Notes
     -----
@@ -127,7 +134,8 @@ def mrr_customer_months(
     # lines.
     kept.warn_of_stale()
     return keyed(
-        result, ["month", "customer", *([] if rates is not None else ["currency"]), *names]
+        with_names(lines, result),
+        ["month", "customer", *([] if rates is not None else ["currency"]), *names],
     )
 
 
@@ -140,7 +148,8 @@ def mrr_schedule(
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
 ) -> pd.DataFrame:
-    """MRR, ARR and customers of every month: one row a month and currency (and group).
+    """MRR, ARR, customers and MRR per customer of every month: one row a month and currency (and
+    group).
 
     Parameters
     ----------
@@ -152,7 +161,8 @@ def mrr_schedule(
     DataFrame
         By group, month and currency, every month of the window for all that ever had MRR. The
         columns of `by`, then month, currency, mrr (of the day on which the policy samples), arr (12
-        x mrr), customers (those above 0; with `by`, in the group).
+        x mrr), customers (those above 0; with `by`, in the group), arpa (mrr / customers; null
+        where there is none).
 
     Raises
     ------
@@ -181,6 +191,7 @@ def mrr_schedule(
         "mrr": in_units(mrr),
         "arr": in_units(12 * mrr),
         "customers": count,
+        "arpa": ratio(in_units(mrr), count),
     }
     kept.warn_of_stale()
     return keyed(

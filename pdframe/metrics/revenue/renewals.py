@@ -11,7 +11,7 @@ from pdframe.metrics._arguments import keyed, moment, require_columns, span, zon
 from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, times, warn_of_uncountable
 from pdframe.metrics._notes import noted
 from pdframe.metrics._states import counted_status
-from pdframe.metrics.revenue.customers import customers
+from pdframe.metrics.revenue.customers import customers, with_names
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import REASONS
 from pdframe.metrics.revenue.months import Moment
@@ -61,7 +61,8 @@ def renewals(
     Returns
     -------
     DataFrame
-        By end, customer and id. id, deal_id, customer, product_id, currency, mrr, end (the first
+        By end, customer and id. id, deal_id, customer, customer_name (where `lines` has it),
+        product_id, currency, mrr, end (the first
         day without), end_reason (term or cancelled), days (from `as_of` to the end), successor (id
         of a deal, null: none), successor_status (won, open), successor_start (first day of its
         line; null while it is open).
@@ -70,6 +71,11 @@ def renewals(
     ------
     ArgumentError
         A column is missing, or an argument is no time.
+
+    Warns
+    -----
+    DataWarning
+        `lines` has no `customer_name`.
 
     Notes
     -----
@@ -126,7 +132,8 @@ def renewals(
     status = np.where(won["successor"].notna(), 0, np.where(opened.notna(), 1, -1))
     result["successor_status"] = pd.Categorical.from_codes(status, dtype=_STATUS)
     result["successor_start"] = won["start"]
-    return keyed(result.sort_values(["end", "customer", "id"], ignore_index=True), ["id"], tz)
+    result = result.sort_values(["end", "customer", "id"], ignore_index=True)
+    return keyed(with_names(lines, result), ["id"], tz)
 
 
 def _won(

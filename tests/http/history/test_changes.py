@@ -159,7 +159,7 @@ def of_deal(frame: pd.DataFrame, deal: int) -> list[tuple[Any, ...]]:
 
 def open_deals(account: sandbox.SandboxAccount, count: int) -> list[int]:
     """Open deals without line items, whose value may be set."""
-    deals = account.deals(refresh=False)
+    deals = account.deals(refresh=False, names=False)
     chosen = deals.loc[(deals["status"] == "open") & ~deals["is_archived"], "id"].to_list()
     return [deal for deal in chosen if not account.company_model.lines_of(deal)][:count]
 
@@ -340,7 +340,7 @@ def test_before_the_first_snapshot_changelogs_tell(account: sandbox.SandboxAccou
 
 def test_names_that_the_account_cannot_read_are_ids(account: sandbox.SandboxAccount) -> None:
     company = account.company_model
-    account.deals()
+    account.deals(names=False)
     (deal,) = open_deals(account, 1)
     was = company.row("deals", deal)["stage_id"]
     pipeline = company.row("deals", deal)["pipeline_id"]
@@ -351,7 +351,7 @@ def test_names_that_the_account_cannot_read_are_ids(account: sandbox.SandboxAcco
     )
     began = company.now
     company.move_deal(deal, stage)
-    account.deals(refresh=True)
+    account.deals(refresh=True, names=False)
     with pytest.warns(DataWarning, match=r"direction of 1 moves is unknown: pass stages="):
         rows = account.changes(moment(began + 1), refresh=False)
     assert of_deal(rows, deal) == [("moved", str(was), str(stage))]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -63,17 +65,21 @@ def won_in(account: sandbox.SandboxAccount, month: str, owner: str | None = None
 
 
 def test_a_forecast_is_the_metric_of_the_loaded_frames_as_of_the_server(tmp_path: Path) -> None:
+    begun = pd.Timestamp.now("UTC")
     with connected(tmp_path) as account:
         account.sync()
         account.deal_changes()
         spent = account.tokens_today
         result = account.forecast("2026-Q3", rates=RATES, draws=500)
         assert account.tokens_today - spent <= 60  # deals and stages are cached: the deletions
+        as_of = pd.Timestamp(result.attrs["as_of"])
+        # The server's clock was START, and goes on with this machine's.
+        assert START <= as_of <= START + (pd.Timestamp.now("UTC") - begun)
         expected = metrics.forecast(
             account.deals(deleted=True),
             account.stage_visits(),
             account.stages(),
-            as_of=START,
+            as_of=as_of,
             until="2026-Q3",
             rates=RATES,
             draws=500,
@@ -85,7 +91,7 @@ def test_a_forecast_is_the_metric_of_the_loaded_frames_as_of_the_server(tmp_path
         pd.testing.assert_frame_equal(
             kept[AMOUNTS[:1] + AMOUNTS[3:]], result[AMOUNTS[:1] + AMOUNTS[3:]]
         )
-        assert kept["as_of"].tolist() == [START] * 4
+        assert kept["as_of"].tolist() == [as_of] * 4
         assert kept["period"].tolist() == result["period"].tolist()
 
 
@@ -93,7 +99,7 @@ def test_the_record_has_every_forecast_and_what_was_won(
     forecast_twice: sandbox.SandboxAccount,
 ) -> None:
     record = forecast_twice.track_record()
-    first = record[record["as_of"] == START]
+    first = record[record["as_of"].dt.floor("D") == START.floor("D")]
     assert first["period"].dt.strftime("%Y-%m").tolist() == ["2026-06", "2026-07", "2026-08"]
     assert first["actual"].tolist() == pytest.approx(
         [won_in(forecast_twice, month) for month in ("2026-06", "2026-07", "2026-08")]
@@ -101,8 +107,8 @@ def test_the_record_has_every_forecast_and_what_was_won(
     assert first["group"].isna().all()
     inside = (first["p10"] <= first["actual"]) & (first["actual"] <= first["p90"])
     assert first["covered"].tolist() == inside.tolist()
-    second = record[record["as_of"] > START]
-    assert second["as_of"].unique() == pd.Timestamp("2026-08-14 12:00", tz="UTC")
+    second = record[record["as_of"] > first["as_of"].max()]
+    assert second["as_of"].dt.strftime("%Y-%m-%d").unique() == ["2026-08-14"]
     assert second["by"].unique() == ["owner_name"]
     assert second["actual"].sum() == pytest.approx(won_in(forecast_twice, "2026-08"))
     one = second.iloc[second["actual"].argmax()]
@@ -187,3 +193,37 @@ def test_a_seed_that_cannot_be_kept_is_refused_first(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=r"seed=.* 64 bits"):
             account.forecast("2026-Q3", rates=RATES, seed=10**30)
         assert account.tokens_today == 0
+
+
+class _InTwoDays(datetime):
+    """A clock that is two days fast."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(days=2)
+
+
+def test_now_goes_on_after_the_last_sync_and_the_record_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how: dict[str, Any] = {"rates": RATES, "draws": 50, "method": "constant"}
+    with connected(tmp_path) as account:
+        account.sync()
+        account.forecast("2026-07", **how)
+        monkeypatch.setattr("pdframe.cache.server_clock.datetime", _InTwoDays)
+        later = account.forecast("2026-07", **how)
+        assert pd.Timestamp(later.attrs["as_of"]) >= START + pd.Timedelta(days=2)
+        assert later["period"].dt.month.tolist() == [7]
+        record = account.track_record()
+        assert record["period"].dt.month.tolist() == [6, 7, 7]
+        # June is over by now; its last half day has not been loaded.
+        assert record["actual"].isna().all()
+
+
+def test_as_of_may_be_said_relative_to_now(forecast_twice: sandbox.SandboxAccount) -> None:
+    how: dict[str, Any] = {"rates": RATES, "draws": 50, "method": "constant"}
+    # Now is Sunday 13 September 2026.
+    table = forecast_twice.forecast("2026-Q4", as_of="last Friday", **how)
+    assert table.attrs["as_of"] == "2026-09-11T20:59:59.999999+00:00"
+    with pytest.raises(ArgumentError, match="as_of='last Fryday' is not a time"):
+        forecast_twice.forecast("2026-Q4", as_of="last Fryday", **how)

@@ -1,4 +1,4 @@
-"""`account.deal_changes(since=..., keep_going=True)`: recent deals now, the others at later syncs."""
+"""`deal_changes(since=..., keep_going=True)`: recent deals now, the others at later syncs."""
 
 from __future__ import annotations
 

@@ -285,9 +285,9 @@ def test_columns_are_read_ahead_in_order_and_the_first_one_alone(
     store.replace(new(), ROWS)
     stored, read, real = store.open_table("deals"), [], Stored.read
 
-    def record(self: Stored, columns: Any = None) -> pa.Table:
+    def record(self: Stored, columns: Any = None, **how: Any) -> pa.Table:
         read.append(columns)
-        return real(self, columns)
+        return real(self, columns, **how)
 
     monkeypatch.setattr(Stored, "read", record)
     for name in ("id", "title", "tags", "id"):

@@ -58,6 +58,8 @@ def test_open_deals_against_what_is_usual_in_their_stage() -> None:
                 "update_time": ago(5),
                 "title": "New",
                 "owner_id": 7,
+                "value": 2_500.5,
+                "currency": "USD",
                 "expected_close_date": "2026-07-01",
             },
             {"add_time": ago(50), "update_time": ago(30), "stage_id": 2},
@@ -86,6 +88,8 @@ def test_open_deals_against_what_is_usual_in_their_stage() -> None:
             "deal_id": pd.array([1, 2, 3, 7], dtype="Int64"),
             "title": pd.Series(["Deal", "New", "Deal", "Deal"], dtype="str"),
             "owner_id": pd.array([1, 7, 1, 1], dtype="Int64"),
+            "value": [100.0, 2_500.5, 100.0, 100.0],
+            "currency": pd.Series(["EUR", "USD", "EUR", "EUR"], dtype="str"),
             "pipeline_id": pd.array([1, 1, 1, 1], dtype="Int64"),
             "stage_id": pd.array([1, 1, 2, 1], dtype="Int64"),
             "stage": pd.Series(["Lead", "Lead", "Offer", "Lead"], dtype="str"),
@@ -408,12 +412,56 @@ def test_a_deal_that_changed_since_says_less_and_a_warning_says_so() -> None:
     with noticed("^2 open deals changed after 2026-06-21 00:00 UTC"):
         result = age(deals, [one_visit(1, 15), one_visit(2, 60)], ago(10))
     assert (
-        result[["title", "owner_id", "expected_close_date", "days_past_close", "days_idle"]]
+        result[
+            [
+                "title",
+                "owner_id",
+                "value",
+                "currency",
+                "expected_close_date",
+                "days_past_close",
+                "days_idle",
+            ]
+        ]
         .isna()
         .all(axis=None)
     )
     # Five days in the stage cannot be ten idle ones; fifty may be.
     assert [None if pd.isna(r) else r for r in result["rotten"]] == [False, None]
+
+
+def test_it_says_whom_to_call_where_deals_say_so() -> None:
+    names = {"owner_name": ["Ann", None], "org_name": ["Acme", "Beta"], "person_name": ["Jo", "Bo"]}
+    url = ["https://acme.pipedrive.com/deal/1", "https://acme.pipedrive.com/deal/2"]
+    deals = small_frames.deals(
+        [
+            {"add_time": ago(20), "update_time": ago(1), "value": 5.0},
+            {"add_time": ago(20), "update_time": ago(19), "value": None, "currency": None},
+        ]
+    ).assign(**names, url=url)
+    visits = small_frames.visits([one_visit(1, 20), one_visit(2, 20)])
+    result = deal_aging(deals, visits, small_frames.stages(STAGES), as_of=NOW)
+    assert list(result.columns[:10]) == [
+        "deal_id",
+        "title",
+        "owner_id",
+        *names,
+        "value",
+        "currency",
+        "pipeline_id",
+        "stage_id",
+    ]
+    assert list(result.columns[-2:]) == ["days_past_close", "url"]
+    assert result["owner_name"].tolist()[0] == "Ann"
+    assert result["owner_name"].isna().tolist() == [False, True]
+    assert result["value"].fillna(-1).tolist() == [5.0, -1.0]
+    assert result["url"].tolist() == url
+    # The first deal changed since then: its page is the same, all else may have been different.
+    with noticed(r"1 open deals changed after .* their owner, value,"):
+        then = deal_aging(deals, visits, small_frames.stages(STAGES), as_of=ago(10))
+    assert then["url"].tolist() == url
+    assert then[["owner_name", "org_name", "person_name", "value", "currency"]].iloc[0].isna().all()
+    assert then["org_name"].iloc[1] == "Beta"
 
 
 # What is given

@@ -57,8 +57,9 @@ def frames() -> dict[str, Any]:
         ledger = metrics.mrr_lines(lines, deals, cancellations=revenue_frames.NO_CANCELLATIONS)
     return {
         "deals": small_frames.deals([{}]).assign(
-            **{name: deals[name] for name in ("org_id", "person_id", "mrr", "arr")}
+            **{name: deals[name] for name in ("org_id", "person_id", "mrr", "arr", "lost_reason")}
         ),
+        "activities": small_frames.activities([{}]),
         "visits": small_frames.visits([{"deal_id": 1, "entered_at": "2026-01-01"}]),
         "stages": small_frames.stages([{}]),
         "deal_products": small_frames.lines(

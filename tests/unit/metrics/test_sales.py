@@ -8,6 +8,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -713,3 +714,139 @@ def test_wrong_columns_and_rates_are_named() -> None:
         sales_velocity(deals, **YEAR, by="currency", rates={"EUR": 1})
     with pytest.raises(ArgumentError, match="DataFrame"):
         win_rate([1, 2], **YEAR)  # type: ignore[arg-type]
+
+
+# Periods
+
+
+def first_day(time: Any, freq: str, zone: str, fiscal_start: int = 1) -> str:
+    """The first day of the period of a time, by the calendar of a zone."""
+    day = time.astimezone(ZoneInfo(zone)).date()
+    if freq == "W":
+        return str(day - timedelta(days=day.weekday()))
+    length = {"M": 1, "Q": 3, "Y": 12}[freq]
+    months = day.year * 12 + day.month - 1
+    months -= (months - (fiscal_start - 1 if length > 1 else 0)) % length
+    return f"{months // 12:04}-{months % 12 + 1:02}-01"
+
+
+@pytest.mark.parametrize("freq", ["W", "M", "Q", "Y"])
+@pytest.mark.parametrize("seed", range(2))
+def test_win_rate_and_velocity_of_each_period_against_plain_python(freq: str, seed: int) -> None:
+    zone, deals = "America/New_York", random_deals(seed)
+    window: dict[str, Any] = {"since": "2026-01-14", "until": "2026-11-20", "tz": zone}
+    begin, end = (
+        datetime.fromisoformat(window[name]).replace(tzinfo=ZoneInfo(zone))
+        for name in ("since", "until")
+    )
+    rates = win_rate(deals, **window, freq=freq, fiscal_start=2, by="team")
+    speeds = sales_velocity(deals, **window, freq=freq, fiscal_start=2, by=["team", "currency"])
+    counts: dict[Any, list[float]] = {}
+    for row in records(deals):
+        closed = row["won_time"] or row["lost_time"]
+        if row["status"] in ("won", "lost") and begin <= closed < end:
+            period = first_day(closed, freq, zone, 2)
+            cell = counts.setdefault((row["team"], period), [0, 0])
+            cell[row["status"] == "lost"] += 1
+            cell = counts.setdefault((row["team"], row["currency"], period), [0, 0, 0])
+            cell[1 + (row["status"] == "lost")] += 1
+        if row["status"] != "deleted" and begin <= row["add_time"] < end:
+            period = first_day(row["add_time"], freq, zone, 2)
+            counts.setdefault((row["team"], row["currency"], period), [0, 0, 0])[0] += 1
+    for frame, keys, columns in (
+        (rates, ["team"], ["won", "lost"]),
+        (speeds, ["team", "currency"], ["opportunities", "won", "lost"]),
+    ):
+        assert list(frame.columns[: len(keys) + 1]) == [*keys, "period"]
+        assert frame.attrs["keys"] == [*keys, "period"]
+        ours = {
+            (
+                *(None if pd.isna(row[key]) else row[key] for key in keys),
+                str(row["period"].date()),
+            ): [row[name] for name in columns]
+            for row in frame.to_dict("records")
+        }
+        expected = {key: cell for key, cell in counts.items() if len(key) == len(keys) + 1}
+        assert {key: cell for key, cell in ours.items() if sum(cell)} == expected
+        # Every group has every period of the window, one after the other.
+        first, last = (
+            first_day(time, freq, zone, 2) for time in (begin, end - timedelta(seconds=1))
+        )
+        for _, part in frame.groupby(keys, dropna=False):
+            days = part["period"].dt.strftime("%Y-%m-%d").tolist()
+            assert days == sorted(set(days))
+            assert (days[0], days[-1]) == (first, last)
+    # The periods of a group, added up, are the group without them.
+    together = win_rate(deals, **window, by="team").set_index("team")
+    parts = rates.groupby("team", dropna=False)[["n", "won", "lost"]].sum()
+    assert parts.reset_index(drop=True).equals(
+        together[["n", "won", "lost"]].reset_index(drop=True)
+    )
+
+
+def test_a_period_is_computed_as_a_window_of_its_own() -> None:
+    deals = random_deals(3)
+    by_month = win_rate(
+        deals, since="2026-02-01", until="2026-05-01", freq="M", basis="created", as_of="2026-12-31"
+    )
+    speed = sales_velocity(
+        deals,
+        since="2026-02-01",
+        until="2026-05-01",
+        freq="M",
+        rates={"EUR": 1, "USD": 2, "GBP": 3},
+    )
+    for place, (since, until) in enumerate(pairwise(["2026-02-01", "2026-03-01", "2026-04-01"])):
+        alone: dict[str, Any] = {"since": since, "until": until}
+        one = win_rate(deals, **alone, basis="created", as_of="2026-12-31")
+        assert_frame_equal(
+            by_month.drop(columns="period").iloc[[place]].reset_index(drop=True), one
+        )
+        one = sales_velocity(deals, **alone, rates={"EUR": 1, "USD": 2, "GBP": 3})
+        assert_frame_equal(speed.drop(columns="period").iloc[[place]].reset_index(drop=True), one)
+
+
+def test_without_bounds_periods_are_from_the_first_event_to_the_last() -> None:
+    deals = small_frames.deals(
+        [won("2026-02-03"), lost("2026-05-05"), {"add_time": "2020-01-01"}, won("2026-02-28")]
+    )
+    result = win_rate(deals, since=None, until=None, freq="M")
+    assert result["period"].dt.strftime("%Y-%m").tolist() == [
+        "2026-02",
+        "2026-03",
+        "2026-04",
+        "2026-05",
+    ]
+    assert result["n"].tolist() == [2, 0, 0, 1]
+    assert result["win_rate"].isna().tolist() == [False, True, True, False]
+    none = win_rate(deals.iloc[:0], since=None, until=None, freq="M")
+    assert (len(none), none["period"].dtype) == (0, "datetime64[us]")
+    two = win_rate(deals.iloc[:0], since="2026-01-01", until="2026-03-01", freq="M")
+    assert two["n"].tolist() == [0, 0]
+
+
+def test_by_owner_is_by_the_name_of_the_owner() -> None:
+    deals = small_frames.deals(
+        [won("2026-02-03"), lost("2026-02-05"), won("2026-02-06", owner_id=2)]
+    ).assign(owner_name=["Ann", "Ann", "Bo"])
+    result = win_rate(deals, **YEAR, by="owner", freq="Q")
+    assert list(result.columns[:2]) == ["owner_name", "period"]
+    assert result.loc[result["n"] > 0, "win_rate"].tolist() == [0.5, 1.0]
+    with pytest.raises(ArgumentError, match=r"no column 'owner'. account.deals\(\) adds the names"):
+        win_rate(deals.drop(columns="owner_name"), **YEAR, by="owner")
+
+
+def test_a_wrong_frequency_is_refused() -> None:
+    deals = small_frames.deals([won("2026-02-03", period="a")])
+    with pytest.raises(ArgumentError, match=r"freq must be one of 'W', 'M', 'Q', 'Y', not 'D'"):
+        win_rate(deals, **YEAR, freq="D")
+    with pytest.raises(ArgumentError, match="fiscal_start=13 must be a month"):
+        sales_velocity(deals, **YEAR, freq="Q", fiscal_start=13)
+    with pytest.raises(
+        ArgumentError, match=r"The window has 52,1\d\d periods; the limit is 12,000"
+    ):
+        win_rate(deals, since="1000-01-01", until="2000-01-01", freq="W")
+    with pytest.raises(ArgumentError, match="the result has a column 'period' of its own"):
+        win_rate(deals, **YEAR, freq="Q", by="period")
+    # Without periods the name is free.
+    assert win_rate(deals, **YEAR, by="period")["period"].tolist() == ["a"]

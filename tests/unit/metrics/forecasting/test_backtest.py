@@ -277,3 +277,14 @@ def test_the_order_of_rows_changes_nothing(company: OtherCompany) -> None:
     first = metrics.backtest(*company.frames, **arguments, history=company.history)
     second = metrics.backtest(*shuffled, **arguments, history=history)
     pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_a_time_at_the_edge_of_time_is_not_the_end_of_what_is_known() -> None:
+    deals, visits, stages = past()
+    how: dict[str, Any] = {"cutoffs": "2026-03-31", "horizons": ["30D", "180D"]}
+    how |= {"methods": "constant", "until_months": 0}
+    expected = metrics.backtest(deals, visits, stages, **how)
+    deals.loc[deals.index[0], "update_time"] = pd.Timestamp("9999-12-31", tz="UTC")
+    result = metrics.backtest(deals, visits, stages, **how)
+    pd.testing.assert_frame_equal(result, expected)
+    assert result["brier"].isna().tolist() == [False, True] * 3

@@ -108,3 +108,21 @@ def test_what_compares_forecasts_leads_to_the_deals_too() -> None:
         deals = metrics.drill_through(table.iloc[2], rows)
         assert (deals["horizon"] == rows["horizon"].max()).all()
         assert len(deals) == len(rows) // 2
+
+
+def test_a_score_leads_to_the_deals_that_it_is_of() -> None:
+    past_times: dict[str, Any] = {"cutoffs": ["2025-12-31", "2026-03-31"], "horizons": "30D"}
+    past_times |= {"methods": "constant"}
+    table = metrics.backtest(*FRAMES, **past_times, until_months=1, draws=20)
+    rows = metrics.backtest_deals(*FRAMES, **past_times)
+    scores = table[table["horizon"].notna()]
+    assert len(scores) == 6
+    for place in range(6):
+        score = scores.iloc[place]
+        own = metrics.drill_through(score, rows)
+        assert len(own) == score["n"]
+        assert ((own["p_won"] - own["won"].astype(float)) ** 2).mean() == score["brier"]
+    with pytest.raises(ArgumentError, match="the revenue of a month"):
+        metrics.drill_through(table[table["horizon"].isna()].iloc[0], rows)
+    verdict = metrics.compare(table).iloc[0]
+    assert len(metrics.drill_through(verdict, table)) == 2

@@ -15,6 +15,7 @@ from pdframe.metrics._columns import NO_ID
 from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals
 from pdframe.metrics.forecasting.known import Known
 from tests.helpers.forecast_frames import past
+from tests.helpers.other_pipelines import other_company
 from tests.helpers.small_frames import DEALS, STAGES, VISITS, frame
 
 STAGE_FRAME = frame(
@@ -394,6 +395,27 @@ def test_what_was_known_before_is_what_is_known_at_that_time(share: float):
     np.testing.assert_array_equal(shown.entered, later.entered)
 
 
+@pytest.mark.parametrize(
+    ("text", "owner"),
+    [
+        ("102", 102),
+        ("102.0", 102),
+        (str(2**53 + 1), 2**53 + 1),
+        ("9" * 19, NO_ID),
+        ("1e30", NO_ID),
+        ("Ann", NO_ID),
+        ("", NO_ID),
+    ],
+)
+def test_the_owner_of_a_change_is_an_exact_id_or_none(text: str, owner: int):
+    seen = {"time": day("2025-01-01"), "seen_at": day("2025-01-01")}
+    history = [{"deal_id": 1, "column": "owner_id", "after": text, **seen}]
+    one = known(
+        [deal(1, "2025-01-01")], [visit(1, 1, "2025-01-01", None, "open")], "2025-04-01", history
+    )
+    assert at(one, "2025-02-01").owner.tolist() == [owner]
+
+
 def _with_changelogs(
     *more: Any, source: str = "changelog"
 ) -> tuple[list[Any], list[Any], list[Any]]:
@@ -456,3 +478,32 @@ def test_without_changelogs_no_deal_is_known_before_the_first_snapshot():
     assert shown.stage.tolist() == [NO_ID] * 4
     assert np.isnan(shown.value).all()
     assert shown.owner.tolist() == [NO_ID] * 4
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_deals_without_changelog_were_known_before_as_they_are_at_that_time(share: float):
+    """Some deals are deleted before the first snapshot, which alone shows them."""
+    company = other_company(3, deals=200)
+    deals, visits, stages = company.frames
+    lost = deals["status"].isin(["lost", "deleted"])
+    removed = deals["id"].isin(deals.loc[lost, "id"].iloc[::4])
+    deals = deals.assign(
+        status=deals["status"].mask(removed, "deleted"),
+        is_deleted=removed,
+        probability=50.0,
+    )
+    own = visits["deal_id"].isin(deals.loc[removed, "id"])
+    visits = visits.assign(
+        source=visits["source"].astype("str").mask(own, "snapshots"),
+        seen_at=visits["seen_at"].mask(own, visits["left_at"].max()),
+    )
+    history = company.history[~company.history["deal_id"].isin(deals.loc[removed, "id"])]
+    now = Known.at(deals, visits, stages, company.as_of, history)
+    first = int(now.created.added.min())
+    when = first + int((now.as_of - first) * share)
+    fresh = Known.at(deals, visits, stages, pd.Timestamp(when, unit="us", tz="UTC"), history)
+    times = when - np.arange(5) * 30 * DAY
+    then = now.before(when).open_at(times)
+    assert np.isin(then.deal, deals.loc[removed, "id"]).any()
+    for name in ("deal", "at", "stage", "entered", "value", "owner", "probability"):
+        np.testing.assert_array_equal(getattr(then, name), getattr(fresh.open_at(times), name))

@@ -474,3 +474,18 @@ def test_frames_that_are_long_out_of_date_are_said_once(days: int, is_said: bool
     if is_said:
         assert f"in the {days} days before as_of" in said[0]
         assert f"{newest:%Y-%m-%d}" in said[0]
+
+
+def test_a_value_without_a_currency_counts_nothing_and_is_counted(by_hand: Any) -> None:
+    how = by_hand({900114: 0.5, 900117: 0.5})
+    deals, visits, stages = changed("currency", {900117: None})
+    table = metrics.forecast(deals, visits, stages, **COMING | how, rates={"EUR": 2.0})
+    assert table["from_open"].sum() == pytest.approx(0.5 * 700 * 2)
+    said = [note for note in table.attrs["notes"] if "no currency" in note]
+    assert said == [
+        "1 open deals have a value and no currency, so that `rates` cannot convert them: they"
+        " count 0."
+    ]
+    won = deals.loc[deals["status"] == "won", "id"].iloc[0]
+    table = metrics.forecast(*changed("currency", {won: None}), **COMING, rates={"EUR": 1.0})
+    assert any("1 won deals have a value and no currency" in note for note in table.attrs["notes"])

@@ -136,7 +136,7 @@ def test_draws_and_deals_by_owner_go_together() -> None:
 
 
 def test_by_owner_without_names_says_how_to_get_them() -> None:
-    with pytest.raises(ArgumentError, match=r"account\.deals\(names=True\)"):
+    with pytest.raises(ArgumentError, match=r"account\.deals\(\) adds the names of ids"):
         forecast(by="owner")
 
 

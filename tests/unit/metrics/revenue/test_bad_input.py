@@ -27,6 +27,9 @@ from pdframe.metrics import (
 from tests.helpers import revenue_frames, small_frames
 from tests.helpers.revenue_frames import ledger
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 YEAR: dict[str, Any] = {"since": "2026-01-01", "until": "2027-01-01"}
 METRICS: list[Callable[[pd.DataFrame], pd.DataFrame]] = [
     lambda lines: mrr_customer_months(lines, **YEAR),

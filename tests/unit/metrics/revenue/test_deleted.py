@@ -16,6 +16,9 @@ from pdframe.metrics._line_values import differs
 from tests.helpers import revenue_frames
 from tests.helpers.notices import noticed
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 DELETED = {"is_deleted": True, "status": "deleted", "update_time": "2026-06-15"}
 FEBRUARY: dict[str, Any] = {"since": "2026-02-01", "until": "2026-03-01"}
 

@@ -27,6 +27,9 @@ from tests.helpers import revenue_frames
 from tests.helpers.notices import notes_in, noticed
 from tests.helpers.revenue_frames import NO_CANCELLATIONS, days
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 TRACKED = (
     "deal_id",
     "product_id",

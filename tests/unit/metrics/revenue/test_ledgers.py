@@ -36,6 +36,8 @@ pytestmark = [
     # Random lines, and rates at the beginning of a month.
     pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning"),
     pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning"),
+    # Names of customers have a test of their own.
+    pytest.mark.filterwarnings("ignore:.*Customers have no names:pdframe.errors.DataWarning"),
 ]
 
 POLICIES = [(at, grace) for at in ("end", "start") for grace in (0, 1, 31, 60)]

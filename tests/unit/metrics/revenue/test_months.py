@@ -25,6 +25,9 @@ from tests.helpers import revenue_frames
 from tests.helpers.notices import notes_in, noticed
 from tests.helpers.revenue_frames import days, ledger
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 HALF: dict[str, Any] = {"since": "2026-01-01", "until": "2026-07-01"}
 MOVES = ("new", "reactivation", "expansion", "contraction", "churn")
 
@@ -63,6 +66,7 @@ def test_the_usual_sums() -> None:
             "mrr": 12_500.0,
             "arr": 150_000.0,
             "customers": 150,
+            "arpa": pytest.approx(83.333333, abs=1e-6),
         }
     ]
 
@@ -260,11 +264,13 @@ def test_every_month_of_every_currency_that_ever_had_mrr_is_there() -> None:
         {"customer": 3, "currency": "GBP", "billing_frequency": "one-time"},
     )
     result = mrr_schedule(lines, since="2026-01-01", until="2026-04-01")
-    assert list(result.columns) == ["month", "currency", "mrr", "arr", "customers"]
+    assert list(result.columns) == ["month", "currency", "mrr", "arr", "customers", "arpa"]
     assert result["currency"].tolist() == ["EUR", "USD"] * 3
     assert days(result["month"])[::2] == ["2026-01-01", "2026-02-01", "2026-03-01"]
     assert result["mrr"].tolist() == [0, 0, 100, 0, 0, 0]
     assert result["customers"].tolist() == [0, 0, 1, 0, 0, 0]
+    # Of no customer there is no mean.
+    assert result["arpa"].isna().tolist() == [True, True, False, True, True, True]
     assert list(mrr_movements(lines, since="2026-01-01", until="2026-04-01").columns) == [
         "month",
         "currency",
@@ -324,6 +330,7 @@ def test_by_takes_columns_of_lines_as_given() -> None:
         "mrr",
         "arr",
         "customers",
+        "arpa",
     ]
     rows = [
         tuple(None if pd.isna(value) else value for value in row)
@@ -442,7 +449,7 @@ def test_every_metric_names_old_rates_once() -> None:
         {"currency": "USD"},
         {"currency": "EUR"},
         {"currency": "GBP", "customer": 2, "item_price": 5},
-    )
+    ).assign(customer_name="Acme")
     rates = pd.DataFrame(
         {
             "currency": ["USD", "GBP", "GBP", "EUR"],

@@ -23,6 +23,9 @@ from tests.helpers import revenue_frames, small_frames
 from tests.helpers.notices import notes_in, noticed
 from tests.helpers.revenue_frames import days, ledger
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 # Committed MRR
 
 

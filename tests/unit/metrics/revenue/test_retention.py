@@ -18,6 +18,9 @@ from pdframe.metrics import (
 )
 from tests.helpers.revenue_frames import days, ledger
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 JANUARY: dict[str, Any] = {"since": "2027-01-01", "until": "2027-02-01"}
 
 

@@ -1,0 +1,296 @@
+"""One deal as a card: what the loaders have of it, what it costs, and what no text of it may do."""
+
+from __future__ import annotations
+
+import unicodedata
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdframe import sandbox
+from pdframe.errors import ArgumentError, NotCachedError, ResponseError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*options that are not defined:pdframe.errors.DataWarning"
+)
+TAGS = {
+    "div", "h3", "a", "table", "tr", "th", "td", "h4", "thead", "tbody", "p",
+}  # fmt: skip
+HOSTILE = "<script>alert('1')</script>\"><img src=x onerror=alert(2)>&amp;\x1b[31m\u202eevil\n"
+
+
+class Page(HTMLParser):
+    """The tags, attributes and texts of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def page_of(card: Any) -> Page:
+    page = Page(card._repr_html_())
+    assert {*page.tags} <= TAGS
+    assert page.attributes == [("href", card.url)]
+    return page
+
+
+def controls(text: str) -> set[str]:
+    """Characters that control a terminal or the direction of text, line ends left out."""
+    return {mark for mark in text if unicodedata.category(mark) in ("Cc", "Cf")} - {"\n"}
+
+
+def paths(account: sandbox.SandboxAccount) -> list[str]:
+    return [entry.path for entry in account.server.requests]
+
+
+def lists_of(account: sandbox.SandboxAccount, name: str, deal: int) -> pd.DataFrame:
+    frame = getattr(account, name)(refresh=False, names=True)
+    return frame[frame["deal_id"] == deal].reset_index(drop=True)
+
+
+def test_the_parts_are_what_the_loaders_have(account: sandbox.SandboxAccount) -> None:
+    account.sync()
+    account.server.reset_stats()
+    deals = account.deals(refresh=False, names=True)
+    visits = account.stage_visits(refresh=False)
+    for place in (0, 20, len(deals) - 1):
+        number = int(deals["id"].iloc[place])
+        card = account.deal(number)
+        assert card.id == number
+        assert card.url == account.url("deals", number)
+        row = deals.iloc[[place]].reset_index(drop=True)[list(card.frame)]
+        pd.testing.assert_frame_equal(card.frame, row, check_categorical=False)
+        items = lists_of(account, "deal_products", number)
+        pd.testing.assert_frame_equal(card.line_items.frame, items[list(card.line_items.frame)])
+        done = lists_of(account, "activities", number)
+        assert sorted(card.activities.frame["id"]) == sorted(done["id"])
+        own = visits[visits["deal_id"] == number].reset_index(drop=True)
+        pd.testing.assert_frame_equal(card.visits.frame[list(own)], own)
+        names = account.stages(refresh=False).set_index("id")["name"]
+        assert card.visits.frame["stage_name"].to_list() == names[own["stage_id"]].to_list()
+        assert (card.visits.frame["days"] >= 0).all()
+    assert not account.server.requests
+
+
+def test_the_cache_costs_nothing_and_the_deal_alone_one_token(
+    account: sandbox.SandboxAccount,
+) -> None:
+    account.sync()
+    number = int(account.deals(refresh=False)["id"].iloc[3])
+    before = account.tokens_today
+    account.server.reset_stats()
+    account.deal(number)
+    account.deal(number, refresh=False)
+    assert account.tokens_today == before
+    account.company_model.edit_deal(number, title="New title")
+    assert account.deal(number).frame["title"].iloc[0] != "New title"
+    card = account.deal(number, refresh=True)
+    assert card.frame["title"].iloc[0] == "New title"
+    assert account.tokens_today - before == 1
+    assert paths(account) == [f"/api/v2/deals/{number}"]
+    # Its columns are those of the list, the optional ones included.
+    kept = account.deal(number)
+    assert list(card.frame) == list(kept.frame)
+    same = [name for name in card.frame if name not in ("title", "update_time")]
+    pd.testing.assert_frame_equal(card.frame[same], kept.frame[same], check_categorical=False)
+    assert "It has changed since: account.sync() brings all of it up to date." in card.note
+    assert "It has changed" not in kept.note
+    account.sync("deals")
+    assert "It has changed" not in account.deal(number, refresh=True).note
+
+
+def test_a_deal_that_the_cache_lacks_is_requested_alone(account: sandbox.SandboxAccount) -> None:
+    company = account.company_model
+    number = next(row["id"] for row in company.tables["deals"].values() if not row["is_deleted"])
+    with pytest.raises(NotCachedError, match=rf"account\.deal\({number}, refresh=True\)"):
+        account.deal(number, refresh=False)
+    card = account.deal(number)
+    assert paths(account) == ["/api/v1/users/me", f"/api/v2/deals/{number}"]
+    assert card.frame["title"].iloc[0] == company.row("deals", number)["title"]
+    for part in (card.visits, card.line_items, card.activities):
+        assert len(part) == 0
+        assert "not cached: account.sync() loads them." in repr(part)
+    assert "id" in card.line_items.frame
+    assert "stage_name" in card.visits.frame
+    assert not len(card.changes)
+    assert "nothing else is cached" in card.note
+    page_of(card)
+    # A new deal that no sync has seen yet.
+    account.sync("deals", "stages", "deal_products")
+    new = company.add_deal("Just in")
+    assert account.deal(new).frame["title"].iloc[0] == "Just in"
+    assert "It has changed since" in account.deal(new).note
+
+
+@pytest.mark.parametrize("kind", ["deleted", "archived", "hidden"])
+def test_a_deal_in_no_list_is_a_card_as_well(account: sandbox.SandboxAccount, kind: str) -> None:
+    company = account.company_model
+    account.sync()
+    number = next(
+        row["id"]
+        for row in company.tables["deals"].values()
+        if not row["is_deleted"] and company.lines_of(row["id"]) and not row["is_archived"]
+    )
+    lines = len(account.deal(number).line_items)
+    assert lines
+    {"deleted": company.delete_deal, "archived": company.archive_deal}.get(
+        kind, lambda deal: company.hide("deals", deal)
+    )(number)
+    account.sync("deals", "deal_products", full=True)
+    card = account.deal(number)
+    assert len(card.line_items) == lines
+    assert card.changes.frame["event"].iloc[-1] == ("archived" if kind == "archived" else "deleted")
+    text = repr(card)
+    if kind == "archived":
+        assert "(archived)" in text
+        assert account.deal(number, refresh=True).frame["is_archived"].iloc[0]
+    else:
+        assert dict(card.facts)["status"] == "deleted"
+        with pytest.raises(ArgumentError, match=f"The API has no deal {number}"):
+            account.deal(number, refresh=True)
+
+
+def test_the_changes_show_what_was_undone(account: sandbox.SandboxAccount) -> None:
+    company = account.company_model
+    account.sync()
+    number = next(
+        row["id"]
+        for row in company.tables["deals"].values()
+        if row["status"] == "open" and not row["is_deleted"] and not row["is_archived"]
+    )
+    company.win_deal(number)
+    account.sync("deals")
+    company.reopen_deal(number)
+    account.sync("deals")
+    account.deal_changes([number])
+    events = account.deal(number).changes.frame
+    assert events["event"].iloc[0] == "created"
+    assert events["event"].to_list()[-2:] == ["won", "reopened"]
+    assert events["url"].iloc[0] == account.url("deals", number)
+    listed = account.changes(events["time"].iloc[-2])
+    assert listed.loc[listed["deal_id"] == number, "event"].to_list() == ["reopened"]
+
+
+def test_hostile_texts_are_shown_and_do_nothing(account: sandbox.SandboxAccount) -> None:
+    company = account.company_model
+    row = next(
+        row
+        for row in company.tables["deals"].values()
+        if row["status"] == "open" and not row["is_deleted"] and company.lines_of(row["id"])
+    )
+    number = row["id"]
+    company.edit_deal(number, title=HOSTILE)
+    company.lose_deal(number, HOSTILE)
+    line = company.lines_of(number)[0]
+    for table, id_ in (
+        ("stages", row["stage_id"]),
+        ("pipelines", row["pipeline_id"]),
+        ("users", row["owner_id"]),
+        ("organizations", row["org_id"]),
+        ("persons", row["person_id"]),
+    ):
+        if id_ is not None:
+            company.tables[table][id_]["name"] = HOSTILE
+    company.tables["deal_products"][line["id"]]["name"] = HOSTILE
+    company.add_activity(HOSTILE, deal_id=number)
+    for field in company.fields["deal"]:
+        if field["is_custom_field"]:
+            field["field_name"] = f"{HOSTILE}{field['field_name']}"
+    account.sync()
+    for card in (account.deal(number), account.deal(number, refresh=True)):
+        page = page_of(card)
+        shown = " ".join(page.texts)
+        clean = "".join(mark if mark.isprintable() else " " for mark in HOSTILE)
+        # In the head, four names, the reason, a line item, an activity: in full or cut.
+        assert shown.count(clean[:40]) >= 6
+        assert f"Deal {number}: {clean}" in shown
+        for text in (repr(card), card._repr_html_(), *map(repr, (card.visits, card.activities))):
+            assert not controls(text)
+        assert "<script" not in card._repr_html_()
+        assert "onerror=alert(2)>" not in card._repr_html_()
+
+
+def test_every_deal_of_the_hostile_company_is_a_card(account: sandbox.SandboxAccount) -> None:
+    account.sync()
+    account.advance(days=3)
+    account.sync()
+    for number in account.deals(deleted=True)["id"]:
+        card = account.deal(number, refresh=False)
+        page = page_of(card)
+        title = card.frame["title"].iloc[0]
+        if isinstance(title, str):
+            clean = "".join(mark if mark.isprintable() else " " for mark in title)
+            assert f"Deal {number}: {clean}" in "".join(page.texts)
+        assert not controls(repr(card))
+        assert repr(card).splitlines()[1] == card.url
+
+
+def test_a_long_part_shows_its_newest_rows(account: sandbox.SandboxAccount) -> None:
+    company = account.company_model
+    account.sync()
+    number = int(account.deals(refresh=False)["id"].iloc[0])
+    had = len(account.deal(number).activities)
+    for day in range(1, 21):
+        company.add_activity(f"Call {day}", deal_id=number, due_date=f"2031-01-{day:02d}")
+    account.sync("activities")
+    part = account.deal(number).activities
+    assert len(part) == had + 20
+    assert len(part.frame) == had + 20
+    text = repr(part)
+    assert f"Activities ({had + 20})" in text
+    assert "Call 20" in text
+    assert "Call 8" not in text
+    assert ".frame has all" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "how", "message"),
+    [
+        ("two", {}, "id must be the id of a deal, such as 17, not 'two'"),
+        (True, {}, "not True"),
+        (0, {}, "not 0"),
+        (-3, {}, "not -3"),
+        (1.5, {}, r"not 1\.5"),
+        (None, {}, "not None"),
+        (2, {"refresh": "full"}, "refresh must be None, True or False, not 'full'"),
+        (2**70, {}, "id must be"),
+        (999_999, {}, "The API has no deal 999999"),
+        (999_999, {"refresh": True}, "deleted, merged into another, or never existed"),
+    ],
+)
+def test_a_wrong_argument_is_an_error(
+    account: sandbox.SandboxAccount, number: Any, how: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        account.deal(number, **how)
+
+
+def test_ids_of_frames_are_ids(account: sandbox.SandboxAccount) -> None:
+    deals = account.deals()
+    number = deals["id"].iloc[0]
+    assert account.deal(np.int64(number)).id == account.deal(deals.loc[0, "id"]).id == number
+
+
+def test_another_record_in_the_answer_is_refused(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.deals()
+    first, second = account.deals()["id"].head(2)
+    row = account.company_model.tables["deals"]
+    monkeypatch.setitem(row, first, {**row[second]})
+    with pytest.raises(ResponseError, match=f"The answer for deal {first} is another record"):
+        account.deal(first, refresh=True)
