@@ -197,6 +197,7 @@ def sales_by_period(
         tz=tz,
     )
     result = _summed(events, names, converted)
+    result.attrs["freq"] = freq
     return result
 
 

@@ -31,11 +31,14 @@ from pdframe.plot.flow import flow
 from pdframe.plot.forecast import forecast
 from pdframe.plot.forecast_changes import forecast_changes
 from pdframe.plot.funnel import funnel
+from pdframe.plot.lost_reasons import lost_reasons
 from pdframe.plot.movements import arr_movements, mrr_movements
 from pdframe.plot.mrr import mrr
 from pdframe.plot.pipeline_movements import pipeline_movements
+from pdframe.plot.sales_by_period import sales_by_period
 from pdframe.plot.style import style
 from pdframe.plot.survival import stage_survival
+from pdframe.plot.top_customers import top_customers
 from pdframe.plot.velocity import velocity
 
 __all__ = [
@@ -49,12 +52,15 @@ __all__ = [
     "forecast",
     "forecast_changes",
     "funnel",
+    "lost_reasons",
     "mrr",
     "mrr_movements",
     "pipeline_movements",
     "retention_cohorts",
+    "sales_by_period",
     "stage_survival",
     "style",
+    "top_customers",
     "velocity",
 ]
 

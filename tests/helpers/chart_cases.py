@@ -280,6 +280,55 @@ def deal_aging(case: Case) -> Axes:
     return plot.deal_aging(table, top=30 if case.name == "30 groups" else 15)
 
 
+def sales_by_period(case: Case) -> Axes:
+    """Months of one group, stacks of long names, and a leaderboard of 30 people."""
+    months = 1 if case.name == "30 groups" else case.months
+    rows = [
+        {
+            **({} if group is None else {"owner_name": group}),
+            "period": revenue.month(at),
+            "currency": "EUR",
+            "won": case.deals // (number + 2),
+            "lost": case.deals // (number + 4),
+            "won_value": case.money * (1 + at % 5 / 4) / (number + 1),
+        }
+        for number, group in enumerate(case.groups)
+        for at in range(months)
+    ]
+    return plot.sales_by_period(pd.DataFrame(rows))
+
+
+def lost_reasons(case: Case) -> Axes:
+    reasons = {"30 groups": PEOPLE, "long names": LONG}.get(
+        case.name, ["Price", "Went silent", None, "Missing feature"]
+    )
+    rows = [
+        (reason, "EUR", max(case.deals // (at + 2), 1), case.money / (at + 1))
+        for at, reason in enumerate(reasons)
+    ]
+    return plot.lost_reasons(pd.DataFrame(rows, columns=["reason", "currency", "deals", "value"]))
+
+
+def top_customers(case: Case) -> Axes:
+    names: list[str | None] = {
+        "three deals": ["Acme"],
+        "30 groups": PEOPLE,
+        "long names": LONG,
+    }.get(case.name, ["Acme", "Beta", None, "Acme"])  # type: ignore[assignment]
+    mrr = np.array([case.money / (at + 1) for at in range(len(names) + 1)])
+    table = pd.DataFrame(
+        {
+            "customer": [*(f"organization {at + 1}" for at in range(len(names))), None],
+            "customer_name": [*names, "1,204 others"],
+            "currency": "EUR",
+            "mrr": mrr,
+            "share": mrr / mrr.sum(),
+            "cumulative_share": mrr.cumsum() / mrr.sum(),
+        }
+    )
+    return plot.top_customers(table)
+
+
 def changes_summary(case: Case) -> Axes:
     events = ["created", "won", "lost", "advanced", "value up", "value down", "slipped"]
     if case.name == "long names":
@@ -313,6 +362,9 @@ CHARTS: dict[str, Callable[[Case], Axes]] = {
         pipeline_movements,
         forecast_changes,
         deal_aging,
+        sales_by_period,
+        lost_reasons,
+        top_customers,
         changes_summary,
     )
 }

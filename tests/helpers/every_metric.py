@@ -357,13 +357,16 @@ CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "forecast": lambda r: plot.forecast(r["forecast"].head(1)),
     "forecast_changes": lambda r: plot.forecast_changes(one_currency(r["forecast_changes"])),
     "funnel": lambda r: plot.funnel(r["funnel"].head(12)),
+    "lost_reasons": lambda r: plot.lost_reasons(r["lost_reasons"]),
     "mrr": lambda r: plot.mrr(one_currency(r["mrr_schedule"])),
     "mrr_movements": lambda r: plot.mrr_movements(r["mrr_movements"], as_of=AS_OF),
     "pipeline_movements": lambda r: plot.pipeline_movements(one_currency(r["pipeline_movements"])),
     "retention_cohorts": lambda r: plot.retention_cohorts(one_currency(r["revenue_cohorts"])),
+    "sales_by_period": lambda r: plot.sales_by_period(one_currency(r["sales_by_period"])),
     "stage_survival": lambda r: plot.stage_survival(
         r["stage_survival"][r["stage_survival"]["stage_id"] == 1]
     ),
+    "top_customers": lambda r: plot.top_customers(r["top_customers"]),
     "velocity": lambda r: plot.velocity(r["stage_velocity"].head(30)),
 }
 """Each chart, from results by the names of `CALLS`."""

@@ -257,13 +257,16 @@ DRAWN = (
     "forecast",
     "forecast_changes",
     "funnel",
+    "lost_reasons",
     "mrr_movements",
     "mrr_schedule",
     "pipeline_movements",
     "revenue_cohorts",
+    "sales_by_period",
     "stage_moves",
     "stage_survival",
     "stage_velocity",
+    "top_customers",
 )
 
 
