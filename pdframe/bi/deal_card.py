@@ -32,6 +32,7 @@ __all__ = ["DealCard", "Part", "deal"]
 _Refresh: TypeAlias = Literal["full"] | bool | None
 _MOST_ROWS = 12
 """Rows of a part that the card shows; `.frame` has all."""
+_LEFT = ' style="text-align: left; padding-right: 1em"'
 _WIDEST = 60
 """Characters of a value that the card shows."""
 _EVER = pd.Timestamp("1900-01-01", tz="UTC"), pd.Timestamp("9999-12-01", tz="UTC")
@@ -100,10 +101,10 @@ class Part:
     def _repr_html_(self) -> str:
         rows = self._rows()
         body = "".join(
-            f"<tr>{''.join(f'<td>{_escaped(cell)}</td>' for cell in row)}</tr>"
+            f"<tr>{''.join(f'<td{_LEFT}>{_escaped(cell)}</td>' for cell in row)}</tr>"
             for row in rows.itertuples(index=False, name=None)
         )
-        head = "".join(f"<th>{_escaped(name)}</th>" for name in rows.columns)
+        head = "".join(f"<th{_LEFT}>{_escaped(name)}</th>" for name in rows.columns)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         tail = "".join(f"<p>{_escaped(line)}</p>" for line in self._tail())
         return f"<h4>{_escaped(self._head())}</h4>{table if len(rows) else ''}{tail}"
@@ -173,7 +174,7 @@ class DealCard:
 
     def _repr_html_(self) -> str:
         facts = "".join(
-            f"<tr><th>{_escaped(label)}</th><td>{_escaped(text)}</td></tr>"
+            f"<tr><th{_LEFT}>{_escaped(label)}</th><td{_LEFT}>{_escaped(text)}</td></tr>"
             for label, text in self.facts
         )
         head = f'<h3><a href="{_escaped(self.url)}">{_escaped(self._head())}</a></h3>'

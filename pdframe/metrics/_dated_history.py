@@ -15,6 +15,17 @@ _NEAR = 2_000_000
 """Microseconds; the stamps of one write differ by this much at most."""
 # Columns that every deal has a value of from its creation on.
 _NEVER_NULL = ("stage_id", "pipeline_id", "status", "currency", "owner_id")
+# What events are made of.
+_USED = (
+    *_NEVER_NULL,
+    "value",
+    "expected_close_date",
+    "is_archived",
+    "is_deleted",
+    "add_time",
+    "won_time",
+    "lost_time",
+)
 
 
 def dated_history(history: pd.DataFrame, deals: pd.DataFrame, tz: str) -> pd.DataFrame:
@@ -37,10 +48,11 @@ def dated_history(history: pd.DataFrame, deals: pd.DataFrame, tz: str) -> pd.Dat
     Returns
     -------
     DataFrame
-        deal_id, column, before, after, time, time_after (null: `time` is exact), source, seen_at.
+        The rows of the columns that events are made of: deal_id, column, before, after, time,
+        time_after (null: `time` is exact), source, seen_at.
     """
     history = require_columns(history, "history", ("deal_id", *NEEDED, "source"))
-    rows = _Rows(history, tz)
+    rows = _Rows(history[history["column"].isin(_USED)], tz)
     rows.join_creations()
     rows.join_pipelines()
     rows.date_from(deals, tz)
