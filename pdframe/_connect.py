@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -128,4 +129,10 @@ def _age(given: str | float | timedelta | None, name: str) -> timedelta | None:
     return age.to_pytimedelta()
 
 
-__all__ = ["connection"]
+def digest_of(origin: str | None, credentials: Credentials) -> str:
+    """Return a digest of the origin and the credentials, under which the cache knows the account."""
+    secrets = "\n".join(secret.reveal() for secret in credentials.secrets())
+    return hashlib.sha256(f"{origin}\n{secrets}".encode()).hexdigest()[:32]
+
+
+__all__ = ["connection", "digest_of"]

@@ -60,11 +60,16 @@ def status_frame(store: Store) -> pd.DataFrame:
         "bytes": "Int64",
         "tokens": "Int64",
     }
-    manifests = {
-        name: manifest
-        for name in TABLES
-        if (manifest := _readable_manifest(store, name)) or store.is_damaged(name)
-    }
+    manifests: dict[str, Manifest | None] = {}
+    for name in TABLES:
+        try:
+            manifest = store.manifest(name)
+        except NewerCacheError:
+            raise
+        except CacheError:
+            manifests[name] = None
+        else:
+            manifests |= {name: manifest} if manifest else {}
     columns: dict[str, pd.Series[Any]] = {"table": pd.Series(list(manifests), dtype="str")}
     for name, dtype in dtypes.items():
         values = [getattr(manifest, name) if manifest else None for manifest in manifests.values()]

@@ -1,7 +1,9 @@
 """Issue every `DataWarning` of pdframe: at the user's line, and after the work where that matters.
 
 A warning names the line of the user's code that led to it, not a line of pdframe. A worker thread
-has no such line: it collects its warnings, and the thread that waits for it issues them.
+has no such line: it collects its warnings, and the thread that waits for it issues them. What is
+noticed in the data is a `Fact`: a loader collects the messages of a call, and
+`cache.data_warnings` decides which of them the user has not read yet.
 """
 
 from __future__ import annotations
@@ -11,23 +13,89 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from pdframe.errors import DataWarning
 
-__all__ = ["collect_warnings", "deferred_warnings", "is_collecting", "warn"]
+__all__ = [
+    "MISFIT",
+    "OUTSIDE",
+    "ROW",
+    "UNDEFINED",
+    "Fact",
+    "Notice",
+    "collect_warnings",
+    "deferred_warnings",
+    "fact_of",
+    "is_collecting",
+    "is_said_once",
+    "warn",
+]
+
+# The kinds of facts.
+MISFIT, UNDEFINED = "does not fit its type", "option not defined"
+OUTSIDE, ROW = "outside its vocabulary", "row left out"
 
 # The packages whose frames lie between the user's line and a warning.
 _INTERNAL = frozenset({"pdframe", "contextlib"})
 _collecting = threading.local()
 
 
-def warn(message: str, notes: Sequence[str] = ()) -> None:
-    """Issue a `DataWarning` at the user's line, or collect it where this thread collects; `notes`
-    are what it sums up.
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is wrong with the values of one column of a table.
+
+    Attributes
+    ----------
+    table, column
+        Where; the column as frames name it, empty where whole rows are concerned.
+    kind
+        What: `MISFIT`, `UNDEFINED`, `OUTSIDE` or `ROW`.
+    count
+        How many cells or rows.
+    example
+        One of the values.
+    code
+        The name of the column in the cache.
+    """
+
+    table: str
+    column: str
+    kind: str
+    count: int
+    example: str
+    code: str = ""
+
+
+class Notice(str):
+    """The message of a warning, with the fact that it tells; `once`: an account says it once."""
+
+    fact: Fact | None = None
+    once: bool = False
+
+
+def warn(
+    message: str, notes: Sequence[str] = (), *, fact: Fact | None = None, once: bool = False
+) -> None:
+    """Issue a `DataWarning` at the user's line, or collect it where this thread collects.
+
+    Parameters
+    ----------
+    message
+        What is said.
+    notes
+        What it sums up.
+    fact
+        The fact in the data that it tells.
+    once
+        Whether an account says it once, as it says a fact: it stays true.
     """
     collected = getattr(_collecting, "messages", None)
     if collected is not None:
-        collected.append(message)
+        notice = Notice(message)
+        notice.fact = fact or fact_of(message)
+        notice.once = once or notice.fact is not None or is_said_once(message)
+        collected.append(notice)
         return
     frame, level = sys._getframe(1), 2
     while (
@@ -38,6 +106,16 @@ def warn(message: str, notes: Sequence[str] = ()) -> None:
     warning = DataWarning(message)
     warning.notes = tuple(notes)
     warnings.warn(warning, stacklevel=level)
+
+
+def fact_of(message: str) -> Fact | None:
+    """Return the fact that a collected message tells; None where it tells none."""
+    return message.fact if isinstance(message, Notice) else None
+
+
+def is_said_once(message: str) -> bool:
+    """Whether a collected message is one that an account says once."""
+    return isinstance(message, Notice) and message.once
 
 
 def is_collecting() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import weakref
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import pandas as pd
 
 from pdframe import metrics
 from pdframe._advice import explain_methods, explained, unknown_name
-from pdframe._connect import connection
+from pdframe._connect import connection, digest_of
 from pdframe._overview import (
     FIRST_STEPS,
     account_html,
@@ -32,9 +31,10 @@ from pdframe._progress import Bars
 from pdframe._terminal import printable
 from pdframe._warnings import warn
 from pdframe.api.client import Client
-from pdframe.api.credentials import Credentials, OAuth
+from pdframe.api.credentials import OAuth
 from pdframe.bi.deal_card import deal
 from pdframe.bi.export import export
+from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
@@ -42,7 +42,7 @@ from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.convert import shorten
 from pdframe.history import changes, forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
-from pdframe.loaders import lists, per_record
+from pdframe.loaders import lists, noticed, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
 from pdframe.loaders.urls import url
@@ -210,11 +210,12 @@ class Account:
         self._bars = Bars(progress)
         # Computed before a grant is renewed: the same credentials must have the same digest in the
         # next session.
-        self._digest = _digest(client.origin, client.credentials)
+        self._digest = digest_of(client.origin, client.credentials)
         self._known: Mapping[str, Any] | None = None
         self._tz: str | None = None
         self._opened: Store | None = None
         self._latest_visits = LatestVisits()
+        self._data_warnings = DataWarnings(weakref.proxy(self))
         # An account that is never closed leaves no connection open.
         weakref.finalize(self, client.close)
 
@@ -258,6 +259,7 @@ class Account:
     changes = changes.changes
     deal = deal
 
+    warnings = noticed.warnings
     search = search
     search_field = search_field
     fields = fields
@@ -399,9 +401,11 @@ class Account:
         1  pipelines  full     3       5
         """
         _check_tables(tables, full)
-        return sync_frame(
-            self._syncer.sync(tables or LISTS, full=full, named=bool(tables), max_age=self._max_age)
-        )
+        with self._data_warnings.one_a_call():
+            done = self._syncer.sync(
+                tables or LISTS, full=full, named=bool(tables), max_age=self._max_age
+            )
+        return sync_frame(done)
 
     def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
         """Estimate the cost of `sync` with the same arguments from the cache, without a request.
@@ -584,11 +588,6 @@ def _check_tables(tables: tuple[str, ...], full: bool) -> None:
         table_named(name)
     if not isinstance(full, bool):
         raise ArgumentError(f"full must be True or False, not {full!r}.")
-
-
-def _digest(origin: str | None, credentials: Credentials) -> str:
-    secrets = "\n".join(secret.reveal() for secret in credentials.secrets())
-    return hashlib.sha256(f"{origin}\n{secrets}".encode()).hexdigest()[:32]
 
 
 __all__ = ["Account", "connect"]

@@ -2,6 +2,7 @@
 
 __all__ = [
     "checkpoint",
+    "data_warnings",
     "deleted_deals",
     "folder",
     "known_accounts",

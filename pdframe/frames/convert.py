@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pdframe import _values as read
 from pdframe._values import FIRST_DAY, FIRST_INSTANT, UnfitError
-from pdframe._warnings import warn
+from pdframe._warnings import MISFIT, ROW, Fact, warn
 from pdframe.schema.types import Type
 
 Cells = tuple[Sequence[Any], Type]
@@ -408,5 +408,11 @@ class Problems:
 
     def warn(self, table: str, names: Mapping[str, str] | None = None) -> None:
         """Issue one `DataWarning` for each column, and one for the rows."""
-        for message in self.messages(names):
-            warn(f"{table}, {message}")
+        facts = [
+            Fact(table, (names or {}).get(column, column), MISFIT, count, example, column)
+            for column, (count, example) in self.cells.items()
+        ]
+        if self.rows:
+            facts.append(Fact(table, "", ROW, self.rows, self.row_example))
+        for message, fact in zip(self.messages(names), facts, strict=True):
+            warn(f"{table}, {message}", fact=fact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._advice import did_you_mean
-from pdframe._warnings import warn
+from pdframe._warnings import OUTSIDE, UNDEFINED, Fact, warn
 from pdframe.errors import ArgumentError
 from pdframe.fields import (
     OPTION_TYPES,
@@ -150,19 +151,10 @@ def to_frame(
                 if pa.types.is_string(values.type)
                 else _categories
             )
-            cells = label(
-                values,
-                options,
-                f"{table.name}, column {name!r} holds options that are not defined (any more)",
-            )
+            cells = label(values, options, _Unknown(table.name, name, storage, UNDEFINED))
         elif declaration is not None and declaration.type.vocabulary:
             vocabulary = {value: value for value in declaration.type.vocabulary}
-            cells = _categories(
-                values,
-                vocabulary,
-                f"{table.name}, column {name!r} holds values outside its vocabulary",
-                mark=False,
-            )
+            cells = _categories(values, vocabulary, _Unknown(table.name, name, storage, OUTSIDE))
         else:
             cells = _plain(values, nulls)
         data[name] = cells
@@ -305,9 +297,7 @@ def _advice(requested: str, names: Mapping[str, str], fields: Sequence[Field]) -
 def _defined(
     values: pa.Array | pa.ChunkedArray,
     options: Mapping[Any, str],
-    complaint: str,
-    *,
-    mark: bool = True,
+    unknown: _Unknown,
 ) -> tuple[pa.Array, list[str]]:
     """Return ids and their labels, with the undefined ones at the end; a warning names these."""
     integers = pa.types.is_integer(values.type)
@@ -317,10 +307,11 @@ def _defined(
     rest = [label for number, label in options.items() if number not in labels]
     missing = sorted(set(pc.unique(values).to_pylist()) - {None, *labels})
     added = {
-        number: undefined_label(number, options.values()) if mark else number for number in missing
+        number: undefined_label(number, options.values()) if unknown.kind == UNDEFINED else number
+        for number in missing
     }
     if missing:
-        _warn_undefined(complaint, [label if mark else shorten(label) for label in added.values()])
+        unknown.warn(list(added.values()), _count(values, missing))
     if not rest:
         return pa.array([*labels, *missing], values.type), [*labels.values(), *added.values()]
     # Ids of the other type cannot occur in the column, but their labels are categories, in option
@@ -330,14 +321,16 @@ def _defined(
 
 
 def _categories(
-    values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str, *, mark: bool = True
+    values: pa.ChunkedArray, options: Mapping[Any, str], unknown: _Unknown
 ) -> pd.Categorical:
-    ids, labels = _defined(values, options, complaint, mark=mark)
+    ids, labels = _defined(values, options, unknown)
     codes = pc.fill_null(pc.index_in(values, value_set=ids, skip_nulls=True), -1)
     return pd.Categorical.from_codes(codes.to_numpy(), categories=pd.Index(labels, dtype="str"))
 
 
-def _words(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) -> pd.Categorical:
+def _words(
+    values: pa.ChunkedArray, options: Mapping[Any, str], unknown: _Unknown
+) -> pd.Categorical:
     """Return the labels of a text column, whose cells may have the text of an option's id, or its
     label.
     """
@@ -353,25 +346,47 @@ def _words(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) 
     }
     words = {value: value for value in distinct} | by_id | missing
     if missing:
-        _warn_undefined(complaint, list(missing.values()))
+        unknown.warn(list(missing.values()), _count(values, list(missing)))
     categories = [*dict.fromkeys([*options.values(), *(words[value] for value in distinct)])]
     places = {word: place for place, word in enumerate(categories)}
     codes = [-1 if value is None else places[words[value]] for value in values.to_pylist()]
     return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype="str"))
 
 
-def _warn_undefined(complaint: str, missing: Sequence[object]) -> None:
-    listed = ", ".join(map(str, missing[:MAX_LISTED])) + (
-        f" and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else ""
-    )
-    warn(f"{complaint}: {listed}.")
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """Where values are that nothing defines, and of which kind of fact that is."""
+
+    table: str
+    column: str
+    code: str
+    kind: str
+
+    def warn(self, values: Sequence[object], cells: int) -> None:
+        """Warn of the values, which are in so many cells."""
+        what, shown = "options that are not defined (any more)", [*map(str, values)]
+        if self.kind == OUTSIDE:
+            what, shown = "values outside its vocabulary", [*map(shorten, values)]
+        listed = ", ".join(shown[:MAX_LISTED]) + (
+            f" and {len(shown) - MAX_LISTED} more" if len(shown) > MAX_LISTED else ""
+        )
+        warn(
+            f"{self.table}, column {self.column!r} holds {what}: {listed}.",
+            fact=Fact(self.table, self.column, self.kind, cells, shown[0], self.code),
+        )
+
+
+def _count(values: pa.Array | pa.ChunkedArray, some: Sequence[object]) -> int:
+    """Return how many of the values are some of these."""
+    chosen = pc.is_in(values, value_set=pa.array(some, values.type))
+    return int(pc.sum(chosen).as_py() or 0)
 
 
 def _list_labels(
-    values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str
+    values: pa.ChunkedArray, options: Mapping[Any, str], unknown: _Unknown
 ) -> pd.api.extensions.ExtensionArray:
     flat = pc.list_flatten(values)
-    ids, labels = _defined(flat, options, complaint)
+    ids, labels = _defined(flat, options, unknown)
     flat = flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat
     words = pa.array(labels, pa.string()).take(pc.index_in(flat, value_set=ids, skip_nulls=True))
     lengths = pc.fill_null(pc.list_value_length(values), 0)

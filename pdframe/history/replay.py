@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
+from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.snapshots import SnapshotLog, known_at
@@ -87,6 +88,9 @@ class Remembering(Protocol):
     @property
     def _latest_visits(self) -> LatestVisits: ...
 
+    @property
+    def _data_warnings(self) -> DataWarnings: ...
+
 
 def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame:
     """Return one row per visit of a deal to a stage, archived and known deleted deals included.
@@ -136,7 +140,10 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
     """
     store = self._store
     call = "account.stage_visits(refresh=False)"
-    with reading_cache_instead(store, ["deals", "stages"], call):
+    with (
+        self._data_warnings.one_a_call(STAGE_VISITS.name),
+        reading_cache_instead(store, ["deals", "stages"], call),
+    ):
         self.deals(refresh=refresh, labels=False, columns=["id"])
         self.stages(refresh=refresh, labels=False, columns=["id"])
     visits = to_frame(self._latest_visits.get(store, lambda: _visits(store)), STAGE_VISITS)

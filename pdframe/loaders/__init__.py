@@ -1,6 +1,6 @@
 """The loaders of tables and the searches: functions that `Account` has as methods."""
 
-from pdframe.loaders import fields, lists, per_record, search, single, urls
+from pdframe.loaders import fields, lists, noticed, per_record, search, single, urls
 from pdframe.loaders.base import Columns, Connected, Refresh
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Refresh",
     "fields",
     "lists",
+    "noticed",
     "per_record",
     "search",
     "single",

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pdframe._warnings import warn
 from pdframe.api.client import Client
+from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
 from pdframe.cache.store import Store
 from pdframe.errors import (
@@ -59,6 +60,9 @@ class Connected(Protocol):
     def _store(self) -> Store: ...
 
     @property
+    def _data_warnings(self) -> DataWarnings: ...
+
+    @property
     def _syncer(self) -> Syncer: ...
 
 
@@ -88,6 +92,21 @@ def load(
     deleted
         Whether to add the known deleted deals, or their line items.
     """
+    with account._data_warnings.one_a_call(name, as_names(columns)):
+        return _load(account, name, refresh, labels, names, columns, only=only, deleted=deleted)
+
+
+def _load(
+    account: Connected,
+    name: str,
+    refresh: Refresh,
+    labels: bool,
+    names: bool | None,
+    columns: Columns,
+    *,
+    only: Callable[[Rows], pa.ChunkedArray] | None,
+    deleted: bool,
+) -> pd.DataFrame:
     check_flag("deleted", deleted)
     with_deleted_deals = deleted and name == "deals"
     table = DEALS_AND_DELETED if with_deleted_deals else TABLES[name]
@@ -147,6 +166,13 @@ def _loaded(
         return label_rows(account, rows, table, refresh, labels, names, chosen)
 
     return read() if refresh is False else syncer.with_repair(read)
+
+
+def as_names(columns: object) -> list[str] | None:
+    """Return the columns that were asked for, as far as they are a list of names; None: all."""
+    if isinstance(columns, str) or not isinstance(columns, Sequence | pd.Index):
+        return None
+    return [str(name) for name in columns]
 
 
 def chosen_names(names: bool | None, default: bool | None) -> bool | None:

@@ -105,7 +105,10 @@ def lookups(
     for name, why in {} if by_default else missing.items():
         affected = [column.name for column in columns if column.table == name]
         verb = "is" if len(affected) == 1 else "are"
-        warn(f"{', '.join(affected)} {verb} null because table {name!r} is unavailable: {why}")
+        warn(
+            f"{', '.join(affected)} {verb} null because table {name!r} is unavailable: {why}",
+            once=True,
+        )
     result = {}
     for column in columns:
         try:

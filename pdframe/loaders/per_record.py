@@ -15,20 +15,23 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._relative_times import absolute
 from pdframe._warnings import warn
+from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.loaders.base import (
     Columns,
     Connected,
     Refresh,
+    as_names,
     check_columns,
     chosen_names,
     label_rows,
@@ -41,7 +44,7 @@ from pdframe.sync.keep_going import keep_up_to_date
 from pdframe.sync.offline import reading_cache_instead
 
 Ids: TypeAlias = "int | Iterable[Any]"
-Since: TypeAlias = "str | date | pd.Timestamp"
+Since: TypeAlias = "str | date | timedelta | pd.Timestamp | pd.Period"
 KeepGoing: TypeAlias = 'bool | Literal["stop"]'
 _MAX_SHOWN_IDS = 10
 
@@ -72,7 +75,8 @@ def deal_changes(
         rows of deals that were deleted since.
     since
         Only deals that were created or moved to another stage since then, each with all of its
-        changes. A day, a time, or a year, quarter or month (its start), in `account.tz`.
+        changes. A day, a time, a year, quarter or month (its start), or "last Monday", "30 days
+        ago", in `account.tz`, counted from the server's clock.
     keep_going
         True: each later `account.sync()` (or `pdframe sync`) without names goes on with the deals
         that are not loaded or have changed, the newest first, within `max_tokens`, of which it
@@ -105,7 +109,9 @@ def deal_changes(
         with self._store.lock():
             keep_up_to_date(self._store, "deal_changes", False)
         return _cached_rows(self, "deal_changes", ids, labels, names, columns)
-    start = None if since is None else moment(since, self.tz, "since")
+    start = None
+    if since is not None:
+        start = moment(absolute(since, server_now(self._store), self.tz, "since"), self.tz, "since")
     return load_records(
         self,
         "deal_changes",
@@ -423,6 +429,21 @@ def load_records(
     `only` returns the ids of the records to choose from, from the cached list of them, which is
     refreshed first; `keep_going` is as in `Syncer.refresh_records`.
     """
+    with account._data_warnings.one_a_call(name, as_names(columns)):
+        return _load(account, name, ids, refresh, labels, names, columns, only, keep_going)
+
+
+def _load(
+    account: Connected,
+    name: str,
+    ids: Ids | None,
+    refresh: Refresh,
+    labels: bool,
+    names: bool | None,
+    columns: Columns,
+    only: Callable[[Store], list[int]] | None,
+    keep_going: bool | None,
+) -> pd.DataFrame:
     table = TABLES[name]
     wanted = None if ids is None else _check_ids(ids, table)
     if wanted is None and not table.required_parent.every:

@@ -101,7 +101,8 @@ def deal_aging(
     ax.vlines(median, y - 0.42, y + 0.42, color=pen.ink, linewidth=1.5)
     inches = style.inches(ax, names.beside)
     longest = float(np.nanmax([1.0, *days, *median]))
-    share = _write(ax, y, _texts(days, late), _beside(rows), days, inches)
+    beside = _beside(rows, _BESIDE * (1 - _LEAST) * inches)
+    share = _write(ax, y, _texts(days, late), beside, days, inches)
     style.name_rows(ax, names, y)
     ax.set_xlim(0, longest / share)
     ax.set_ylim(len(rows) - 0.4, -0.6)
@@ -139,20 +140,24 @@ def _texts(days: style.Floats, late: style.Floats) -> list[str]:
     ]
 
 
-def _beside(rows: pd.DataFrame) -> list[str]:
-    """Return stage, owner and value of each deal, as far as the frame has them."""
+def _beside(rows: pd.DataFrame, inches: float) -> list[str]:
+    """Return stage, owner and value of each deal, as far as the frame has them; what is too wide is
+    cut before the value.
+    """
     parts = [[style.plain_text(stage) for stage in rows["stage"]]]
     if "owner_name" in rows:
         parts.append([style.plain_text(name) for name in rows["owner_name"]])
+    amounts = [""] * len(rows)
     if {"value", "currency"} <= {*rows.columns}:
-        amounts = style.numbers(rows, "value")
-        parts.append(
-            [
-                "" if np.isnan(amount) else months.priced(amount, currency)
-                for amount, currency in zip(amounts, rows["currency"], strict=True)
-            ]
-        )
-    return [", ".join(filter(None, each)) for each in zip(*parts, strict=True)]
+        amounts = [
+            "" if np.isnan(amount) else f", {months.priced(amount, currency)}"
+            for amount, currency in zip(style.numbers(rows, "value"), rows["currency"], strict=True)
+        ]
+    size = style.small()
+    return [
+        style.fitted(", ".join(words), inches - style.width(amount, size), size, 80) + amount
+        for *words, amount in zip(*parts, amounts, strict=True)
+    ]
 
 
 def _write(
@@ -167,13 +172,12 @@ def _write(
     the width that is left for bars.
     """
     size, gap = style.small(), 0.15 * style.unit()
-    right = [style.fitted(text, _BESIDE * (1 - _LEAST) * inches, size, 80) for text in beside]
-    need = [max(style.width(text, size) for text in texts) + gap for texts in (after, right)]
+    need = [max(style.width(text, size) for text in texts) + gap for texts in (after, beside)]
     if inches - sum(need) < _LEAST * inches:
         after = [text.split(",")[0] for text in after]
         need[0] = max(style.width(text, size) for text in after) + gap
     for at, text in enumerate(after):
         style.note(ax, days[at], y[at], text, size=size, shift=(5, 0))
-    for at, text in enumerate(right):
+    for at, text in enumerate(beside):
         style.note(ax, 1.0, y[at], text, at=ax.get_yaxis_transform(), size=size, ha="right")
     return max(1 - sum(need) / inches, 0.15)

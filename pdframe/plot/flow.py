@@ -34,6 +34,9 @@ _MOST_STAGES = 24
 _BACK, _ON, _COLUMN = 0.7, 1.0, 0.42
 # An arc leaves its stage a little below and arrives a little above, so that both are visible.
 _SHIFT = 0.13
+_HEADINGS = {"open": "still there", "changed pipeline": "to another\npipeline"}
+# Of the width, for the arcs at least.
+_ARCS = 0.3
 _WIDEST, _THINNEST = 9.0, 0.8
 
 
@@ -86,7 +89,9 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     moves, share = style.counts(rows, "moves"), style.numbers(rows, "share")
     ax = style.axes(ax, height=1.5 + 0.62 * max(len(stages), 2))
     heading = f"Where deals went: {style.number(moves.sum())} visits in {len(stages)} stages"
-    style.dress(ax, title or (f"{heading}: {group.iloc[0]}" if by and len(rows) else heading))
+    heading = f"{heading}: {group.iloc[0]}" if by and len(rows) else heading
+    names = style.row_names([str(name) for name in stages["name"]], None)
+    style.dress(ax, title or heading, beside=names.beside)
     ax.spines[:].set_visible(False)
     if not len(rows):
         return style.empty(ax, "No visits in this cohort.")
@@ -101,25 +106,19 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     )
     _arcs(ax, rows["back"][moved], start[moved], end[moved], moves[moved])
     shown = [name for name in _OUTCOMES if (~moved & (rows["to"] == name).to_numpy()).any()]
+    texts, wide = _outcome_texts(
+        moves, share, np.flatnonzero(~moved), len(shown), style.inches(ax, names.beside)
+    )
     for column, name in enumerate(shown):
-        x = _ON + 0.25 + _COLUMN * (column + 0.5)
-        _write(
-            ax,
-            x,
-            -0.9,
-            {"open": "still there", "changed pipeline": "to another\npipeline"}.get(name, name),
-            style.pen(ax).faint,
-        )
+        x = _ON + 0.25 + wide * (column + 0.5)
+        _write(ax, x, -0.9, _HEADINGS.get(name, name), style.pen(ax).faint)
         for at in np.flatnonzero(~moved & (rows["to"] == name).to_numpy()):
-            _write(
-                ax,
-                x,
-                start[at],
-                f"{style.number(moves[at])}  {style.percent(share[at])}",
-                style.pen(ax).ink,
-            )
-    _write(ax, _ON / 2, -0.9, "moves forward", style.pen(ax).faint)
-    _write(ax, -_BACK / 2, -0.9, "moves back", style.pen(ax).faint)
+            _write(ax, x, start[at], texts[int(at)], style.pen(ax).ink)
+    ends = (-_BACK - 0.05, _ON + 0.3 + wide * max(len(shown), 1))
+    apart = style.inches(ax, names.beside) * (_ON + _BACK) / 2 / (ends[1] - ends[0])
+    moves_word = "moves " if style.width("moves forward ", style.small()) < apart else ""
+    _write(ax, _ON / 2, -0.9, f"{moves_word}forward", style.pen(ax).faint)
+    _write(ax, -_BACK / 2, -0.9, f"{moves_word}back", style.pen(ax).faint)
     ax.plot(
         np.zeros(len(stages)),
         np.arange(len(stages)),
@@ -129,12 +128,35 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
         linestyle="none",
         zorder=4,
     )
-    ax.set_yticks(range(len(stages)), [style.shown(name) for name in stages["name"]], **style.PLAIN)
+    style.name_rows(ax, names, np.arange(len(stages), dtype=np.float64))
     ax.set_xticks([])
-    ax.tick_params(axis="y", length=0)
-    ax.set_xlim(-_BACK - 0.05, _ON + 0.3 + _COLUMN * max(len(shown), 1))
+    ax.set_xlim(*ends)
     ax.set_ylim(len(stages) - 0.4, -1.2)
     return ax
+
+
+def _outcome_texts(
+    moves: style.Floats, share: style.Floats, ends: Any, columns: int, inches: float
+) -> tuple[dict[int, str], float]:
+    """Return counts and shares of outcomes, shares alone where both have no room, and how wide
+    their columns are, in units of the longest arc.
+    """
+    gap = 0.14 * style.unit()
+    headings = max(
+        style.width("still there", style.small()), style.width("pipeline", style.small())
+    )
+    units = _BACK + _ON + 0.35
+    for counts in (True, False):
+        texts = {
+            at: (f"{style.number(moves[at])}  " if counts else "") + style.percent(share[at])
+            for at in ends.tolist()
+        }
+        widest = max((style.width(text, style.small()) for text in texts.values()), default=0.0)
+        arcs = inches - columns * (max(widest, headings) + gap)
+        if arcs >= _ARCS * inches:
+            break
+    arcs = max(arcs, 0.2 * inches)
+    return texts, max(_COLUMN, (max(widest, headings) + gap) * units / arcs)
 
 
 def _stages(rows: pd.DataFrame) -> pd.DataFrame:

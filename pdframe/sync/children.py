@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._progress import Tick
 from pdframe.api.client import Client, Page
 from pdframe.api.pagination import another_list, paginate
 from pdframe.cache.checkpoint import Checkpoint, Position
@@ -87,7 +88,7 @@ class ChildrenSync:
     table
         The table; it has a `parent`.
     tick
-        Called with the number of rows after each parent, for a progress bar.
+        Moves the progress bar: called after each parent, with their number first.
     now
         This machine's clock.
     options
@@ -105,7 +106,7 @@ class ChildrenSync:
         store: Store,
         table: Table,
         *,
-        tick: Callable[[int], None],
+        tick: Tick,
         now: Callable[[], datetime],
         options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
@@ -290,6 +291,7 @@ class ChildrenSync:
                 self._checkpoint, fetched, rows, position, batch_states, options=self.options
             )
 
+        self.tick.expect(len(due))
         try:
             answers = map_ordered(self._answer, due, self.options.workers)
             for parent, (at, rows, server_time) in answers:
@@ -311,7 +313,7 @@ class ChildrenSync:
                         f" list up to date: account.sync({self.parent.table!r}, full=True).",
                         status=NOT_FOUND,
                     )
-                self.tick(len(rows or ()))
+                self.tick(1)
                 if len(batch.parents) >= self.options.save_every_records:
                     stage()
         except BaseException as error:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._progress import Tick
 from pdframe.api.client import Client, Page
 from pdframe.api.pagination import another_list, paginate
 from pdframe.cache.checkpoint import Checkpoint, CheckpointState, Position
@@ -55,7 +56,7 @@ class Fetcher:
         client: Client,
         table: Table,
         fields: Sequence[Field],
-        tick: Callable[[int], None],
+        tick: Tick,
         options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.client = client

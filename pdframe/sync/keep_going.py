@@ -9,17 +9,19 @@ company's other programs share.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pdframe.api.limits import TokenBudget
 from pdframe.cache.store import Manifest, Store
 from pdframe.schema import Table
 from pdframe.sync.children import KEEP_GOING
+from pdframe.sync.plan_costs import Estimate
 
 __all__ = [
     "KEPT_UP_TO_DATE",
     "affordable",
-    "estimate_note",
+    "estimated",
     "is_kept_up_to_date",
     "keep_up_to_date",
     "sync_note",
@@ -77,6 +79,12 @@ def sync_note(table: Table, fetched: int, tokens: int, due: int) -> str:
     )
 
 
-def estimate_note(records: str, now: int, due: int) -> str:
-    """Say on what the estimate of such a table is based."""
-    return f"keep_going: {now:,} of {due:,} {records}, as many as today's tokens allow"
+def estimated(table: Table, due: int, budget: TokenBudget, planned: Sequence[Estimate]) -> Estimate:
+    """Price how a sync that costs what is `planned` goes on with a table, of which so many records
+    are due.
+    """
+    cost = table.sources[0].cost
+    most = affordable(budget, cost, sum(row.tokens or 0 for row in planned))
+    now, records = due if most is None else min(due, most), table.required_parent.table
+    basis = f"keep_going: {now:,} of {due:,} {records}, as many as today's tokens allow"
+    return Estimate(table.name, now, now * cost, basis)

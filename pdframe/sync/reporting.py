@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -12,8 +12,10 @@ from types import TracebackType
 from typing import TypeVar
 
 from pdframe._files import LockHandle
+from pdframe._progress import Tick
 from pdframe._warnings import collect_warnings, warn
 from pdframe.api.client import Client
+from pdframe.api.limits import TokenBudget
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.store import KEPT, Store
 from pdframe.errors import PdframeError
@@ -21,7 +23,8 @@ from pdframe.schema import TABLES
 from pdframe.sync.options import SyncOptions
 from pdframe.sync.table_sync import Mode
 
-Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
+Progress = Callable[..., AbstractContextManager[Tick]]
+"""Opens a bar, as `pdframe._progress.Bars` does."""
 _Result = TypeVar("_Result")
 
 
@@ -66,17 +69,20 @@ class WorkerReporter:
 
     Parameters
     ----------
-    progress
-        Opens a progress bar with a title; the bar is called with the number of rows of each page.
+    open_bar
+        Opens the progress bar of a table.
     lock
         The lock of the cache, which every thread shares.
     """
 
-    def __init__(self, progress: Progress, lock: LockHandle) -> None:
-        self._progress = progress
+    def __init__(
+        self, open_bar: Callable[[str], AbstractContextManager[Tick]], lock: LockHandle
+    ) -> None:
+        self._open_bar = open_bar
         self._lock = lock
-        self._ticks: SimpleQueue[tuple[str, int]] = SimpleQueue()
-        self._bars: dict[str, tuple[ExitStack, Callable[[int], None]]] = {}
+        # The table, and what was done, or the total that is expected.
+        self._ticks: SimpleQueue[tuple[str, int, bool]] = SimpleQueue()
+        self._bars: dict[str, tuple[ExitStack, Tick]] = {}
         self._messages: dict[str, list[str]] = {}
         self._reporting_thread = threading.get_ident()
         self._abandoned = False
@@ -97,33 +103,33 @@ class WorkerReporter:
             for message in self._messages[name]:
                 warn(message)
 
-    def work(self, name: str, do: Callable[[Callable[[int], None]], _Result]) -> _Result:
+    def work(self, name: str, do: Callable[[Tick], _Result]) -> _Result:
         """Do the work on one table, in any thread; `do` calls its argument with the rows of each
         page.
         """
-
-        def tick(rows: int) -> None:
-            if self._abandoned:
-                raise AbandonedError
-            self._ticks.put((name, rows))
-            if threading.get_ident() == self._reporting_thread:
-                self.flush()
-
         with self._lock.shared(), collect_warnings() as messages:
             self._messages[name] = messages
-            return do(tick)
+            return do(_WorkerTick(lambda count, is_total: self._note(name, count, is_total)))
+
+    def _note(self, name: str, count: int, is_total: bool) -> None:
+        if self._abandoned:
+            raise AbandonedError
+        self._ticks.put((name, count, is_total))
+        if threading.get_ident() == self._reporting_thread:
+            self.flush()
 
     def flush(self) -> None:
         """Move the bars by the rows that threads have reported."""
         while True:
             try:
-                name, rows = self._ticks.get_nowait()
+                name, count, is_total = self._ticks.get_nowait()
             except Empty:
                 return
             if name not in self._bars:
                 bar = ExitStack()
-                self._bars[name] = bar, bar.enter_context(self._progress(name))
-            self._bars[name][1](rows)
+                self._bars[name] = bar, bar.enter_context(self._open_bar(name))
+            tick = self._bars[name][1]
+            tick.expect(count) if is_total else tick(count)
 
     def done(self, name: str) -> None:
         """Close the bar of a table."""
@@ -133,6 +139,36 @@ class WorkerReporter:
     def _close(self, name: str) -> None:
         if name in self._bars:
             self._bars.pop(name)[0].close()
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkerTick:
+    """Moves the bar of a table from any thread."""
+
+    note: Callable[[int, bool], None]
+
+    def __call__(self, done: int) -> None:
+        """Add to what is done."""
+        self.note(done, False)
+
+    def expect(self, total: int) -> None:
+        """Say how many there are."""
+        self.note(total, True)
+
+
+def bar_of(
+    progress: Progress, budget: TokenBudget, name: str, names: Sequence[str] = ()
+) -> AbstractContextManager[Tick]:
+    """Open the bar of a table, which is one of `names` that are loaded."""
+    table = TABLES[name]
+    place = f"table {names.index(name) + 1} of {len(names)}" if name in names else ""
+    return progress(
+        name,
+        place=place if len(names) > 1 else "",
+        unit=table.parent.table if table.parent else "rows",
+        cost=table.sources[0].cost if table.parent else 0,
+        tokens_left=lambda: budget.tokens_left,
+    )
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from pdframe._memory import release_memory
+from pdframe._progress import NoTick, Tick
 from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.api.limits import Spent, TokenBudget
@@ -26,7 +27,7 @@ from pdframe.sync.fetch_state import Want
 from pdframe.sync.keep_going import (
     KEPT_UP_TO_DATE,
     affordable,
-    estimate_note,
+    estimated,
     is_kept_up_to_date,
     keep_up_to_date,
     sync_note,
@@ -51,6 +52,7 @@ from pdframe.sync.reporting import (
     Progress,
     SyncRow,
     WorkerReporter,
+    bar_of,
     saying_what_is_kept,
     tables_at_once,
 )
@@ -70,7 +72,7 @@ class Syncer:
     client, store, budget
         The HTTP client, the cache, and the count of tokens.
     progress
-        Opens a progress bar with a title; the bar is called with the number of rows of each page.
+        Opens a progress bar, as `pdframe._progress.Bars` does.
     full_every
         How old the last full load of a table may be; None: any age.
     metadata_age
@@ -141,7 +143,7 @@ class Syncer:
 
         def records_due(table: Table, complete: bool) -> Sequence[int]:
             want = Want(None, complete, now=True, listed=True)
-            return self._children(table, lambda rows: None).due(want)
+            return self._children(table, NoTick()).due(want)
 
         policy = self._policy_of(requested, full, named)
         pricing = Pricing(
@@ -149,11 +151,7 @@ class Syncer:
         )
         priced = pricing.estimate(requested)
         for table in self._kept_up_to_date() if not named else ():
-            cost, due = table.sources[0].cost, len(records_due(table, False))
-            most = affordable(self.budget, cost, sum(row.tokens or 0 for row in priced))
-            now = due if most is None else min(due, most)
-            basis = estimate_note(table.required_parent.table, now, due)
-            priced.append(Estimate(table.name, now, now * cost, basis))
+            priced.append(estimated(table, len(records_due(table, False)), self.budget, priced))
         return priced
 
     def refresh_if_stale(self, name: str, *, max_age: timedelta | None) -> None:
@@ -210,7 +208,7 @@ class Syncer:
         else:
             self.refresh(parent, full=refresh == "full")
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
-        with self.store.lock(), self.budget.track(name) as spent, self.progress(name) as tick:
+        with self.store.lock(), self.budget.track(name) as spent, self._bar(name) as tick:
             self.store.prepare()
             try:
                 self._children(table, tick).run(want)
@@ -256,10 +254,11 @@ class Syncer:
 
     def _sync(self, wanted: Iterable[str], policy: Policy, done: dict[str, SyncRow]) -> None:
         """Bring those of the tables up to date that are not `done`."""
+        order = in_order(wanted)
         with (
             self.store.lock() as lock,
             saying_what_is_kept(done, self.store),
-            WorkerReporter(self.progress, lock) as reporter,
+            WorkerReporter(lambda name: self._bar(name, order), lock) as reporter,
         ):
             self.store.prepare()
             interrupted = self.store.unfinished_since()
@@ -269,7 +268,7 @@ class Syncer:
                 unfinished_since=interrupted,
                 in_flight=frozenset(in_flight(self.store)),
             )
-            waiting = [name for name in in_order(wanted) if name not in done]
+            waiting = [name for name in order if name not in done]
             running: set[str] = set()
             outdated: dict[str, set[str]] = {}
 
@@ -351,7 +350,7 @@ class Syncer:
             with (
                 self.store.lock(),
                 saying_what_is_kept(done, self.store),
-                self.progress(name) as tick,
+                self._bar(name) as tick,
                 self.budget.track(name) as spent,
             ):
                 self.store.prepare()
@@ -472,7 +471,7 @@ class Syncer:
     def _run(
         self,
         name: str,
-        parts: Iterable[str],
+        parts: Sequence[str],
         *,
         full: bool = False,
         is_due: Callable[[str], bool] = lambda part: True,
@@ -493,7 +492,7 @@ class Syncer:
                 if unable is not None:
                     done[part] = unable
                     continue
-                with self.progress(part) as tick:
+                with self._bar(part, parts) as tick:
                     done[part] = self._sync_table(
                         part, tick, policy, strict=strict and part in required
                     )
@@ -501,7 +500,7 @@ class Syncer:
         return done
 
     def _sync_table(
-        self, name: str, tick: Callable[[int], None], policy: Policy, *, strict: bool = False
+        self, name: str, tick: Tick, policy: Policy, *, strict: bool = False
     ) -> SyncRow:
         table, counts, missing = TABLES[name], Counts(), ""
         fetcher = Fetcher(self.client, table, self.fields(table), tick, policy.options)
@@ -546,7 +545,7 @@ class Syncer:
             # Checked again under the lock: another process may have done the work meanwhile.
             if not is_due():
                 return
-            with self.progress(table.name) as tick, self.budget.track(table.name):
+            with self._bar(table.name) as tick, self.budget.track(table.name):
                 fields, options = self.fields(table), self.policy.options
                 fetcher = Fetcher(self.client, table, fields, tick, options)
                 TableSync(table, fetcher, self.store, self.now, self.policy).list_deletions()
@@ -568,7 +567,10 @@ class Syncer:
         except DamagedError:
             return ()
 
-    def _children(self, table: Table, tick: Callable[[int], None]) -> ChildrenSync:
+    def _bar(self, name: str, names: Sequence[str] = ()) -> AbstractContextManager[Tick]:
+        return bar_of(self.progress, self.budget, name, names)
+
+    def _children(self, table: Table, tick: Tick) -> ChildrenSync:
         return ChildrenSync(
             self.client, self.store, table, tick=tick, now=self.now, options=self.policy.options
         )
@@ -581,9 +583,7 @@ class Syncer:
         return is_old(manifest.synced_at, age, self.now())
 
     def _skip(self, name: str, note: str, missing: str = "") -> SyncRow:
-        manifest = self._manifest(name)
-        rows = manifest.rows if manifest else None
-        return SyncRow(name, "skipped", rows, 0, 0, 0, 0, 0, 0.0, note, missing)
+        return self._row(name, "skipped", Counts(), Spent(), note, missing)
 
     def _note_tokens(self, name: str, spent: Spent) -> None:
         """Write the cost of a sync into the manifest, where another cost stands there."""

@@ -24,7 +24,11 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 def public_objects() -> dict[str, Any]:
     """Return every public function, method and class that a user calls, by its name."""
-    objects: dict[str, Any] = {"connect": pdframe.connect, "sandbox.connect": sandbox.connect}
+    objects: dict[str, Any] = {
+        "connect": pdframe.connect,
+        "sandbox.connect": sandbox.connect,
+        "has": pdframe.has,
+    }
     objects |= {f"metrics.{name}": getattr(metrics, name) for name in metrics.__all__}
     objects |= {f"plot.{name}": getattr(plot, name) for name in plot.__all__}
     names = [name for name in dir(Account) if not name.startswith("_")]

@@ -277,6 +277,9 @@ KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
         deleted="keep",
         tz=tz,
     ),
+    "changes kept": lambda f, tz: metrics.changes(
+        f["changes"], f["deleted_deals"], **LATELY, stages=f["stages"], deleted="keep", tz=tz
+    ),
     "data_quality kept": lambda f, tz: metrics.data_quality(
         f["deleted_deals"],
         f["visits"],

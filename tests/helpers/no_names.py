@@ -10,7 +10,7 @@ import pdframe
 from pdframe._connect import connection
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_names_by_default() -> Iterator[None]:
     """Open every account as with `names=False`, unless a test says otherwise."""
     connect = pdframe.connect.__wrapped__  # type: ignore[attr-defined]

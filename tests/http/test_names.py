@@ -9,6 +9,7 @@ import pytest
 
 from pdframe import DataWarning, sandbox
 from pdframe.errors import ArgumentError, BudgetError
+from tests.helpers.notices import notes_in
 
 # The company deletes options while rows hold them, and loaders say so.
 pytestmark = pytest.mark.filterwarnings("ignore:deals, column:pdframe.errors.DataWarning")
@@ -88,7 +89,7 @@ def test_refresh_false_takes_what_is_cached_and_says_what_is_not(
     assert named["owner_name"].notna().all()
     assert named["stage_name"].isna().all()
     assert str(named["stage_name"].dtype) == "str"
-    assert [str(warning.message).split(":")[0] for warning in said] == [
+    assert [note.split(":")[0] for note in notes_in(said)] == [
         "pipeline_name is null because table 'pipelines' is unavailable",
         "stage_name is null because table 'stages' is unavailable",
     ]

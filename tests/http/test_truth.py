@@ -204,7 +204,8 @@ def test_every_cell_by_record_is_true(
     parent = PARENTS[table].parent
     assert parent is not None
     records = [row["id"] for row in true_cells.visible(state, parent.table)]
-    got = frame(account, table) if parent.every else frame(account, table, ids=records)
+    ids = {} if parent.every else {"ids": records}
+    got = frame(account, table, **ids, names=False)
     rows = true_cells.by_record(account.company_model, table, parent.id, records)
     assert len(got) == len(rows)
     assert list(got.columns) == [column.name for column in PARENTS[table].columns]

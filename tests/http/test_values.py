@@ -21,6 +21,7 @@ from pdframe.frames import to_arrow, unify
 from pdframe.schema import TABLES
 from tests.helpers.any_json import JSON_VALUES
 from tests.helpers.frames_material import through_parquet
+from tests.helpers.notices import notes_in
 from tests.helpers.served_lists import code, connected, deal, field
 from tests.helpers.tiers import examples
 
@@ -195,7 +196,7 @@ def test_every_type_of_custom_field_reads_every_form(tmp_path: Path) -> None:
             frame = account.deals(labels=False)
         labels = account.fields("deals").set_index("code")["column"]
     assert frame["title"].tolist() == [row["title"] for row in deals]
-    reported = [str(warning.message) for warning in caught]
+    reported = notes_in(caught)
     for column in labels[list(forms)]:
         reported = [
             text.replace(f"column {column!r}: ", f"column {labels[labels == column].index[0]!r}: ")
@@ -210,13 +211,13 @@ def test_every_type_of_standard_column_reads_every_form(tmp_path: Path) -> None:
     with connected(tmp_path, {"deals": deals, "activities": activities}) as account:
         with pytest.warns(DataWarning) as caught:
             frame = account.deals(labels=False)
-        check(frame, STANDARD, [str(warning.message) for warning in caught], "deals")
+        check(frame, STANDARD, notes_in(caught), "deals")
         with pytest.warns(DataWarning) as caught:
             frame = account.activities(columns=["duration"])
         check(
             frame,
             {"duration": DURATIONS},
-            [str(warning.message) for warning in caught],
+            notes_in(caught),
             "activities",
         )
 

@@ -19,6 +19,7 @@ import pytest
 import pdframe
 from pdframe.errors import ArgumentError
 from pdframe.metrics import win_rate
+from tests.helpers.no_names import no_names_by_default as no_names_by_default
 from tests.helpers.served_lists import code, connected, deal, field
 
 TALLINN = {"timezone_id": 327, "timezone_name": "Europe/Tallinn"}

@@ -315,7 +315,7 @@ def test_a_folder_without_rights_is_a_typed_error_that_names_it(
         value[0] in ("CacheError", "NotCachedError")
         for value in reported.values()
         if isinstance(value, list)
-    ), reported
+    ), str(reported)
     assert not list(root.glob("*.aside-*"))
 
 

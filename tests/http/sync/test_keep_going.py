@@ -185,6 +185,18 @@ def test_a_sync_by_name_does_not_go_on(account: sandbox.SandboxAccount) -> None:
     assert requested(account) == [1]
 
 
+def test_since_counts_from_the_clock_of_the_server(account: sandbox.SandboxAccount) -> None:
+    """The sandbox is at noon of 30 June 2026, whatever this machine's clock says."""
+    deals = live_deals(account)
+    account.deals()
+    account.deal_changes(since="30 days ago")
+    recent = deals[
+        (pd.to_datetime(deals["add_time"], utc=True) >= "2026-05-30T21:00:00Z")
+        | (pd.to_datetime(deals["stage_change_time"], utc=True) >= "2026-05-30T21:00:00Z")
+    ]
+    assert sorted(requested(account)) == sorted(recent["id"])
+
+
 @pytest.mark.parametrize("given", ["yes", 1, None, "Stop"])
 def test_keep_going_is_one_of_three(account: sandbox.SandboxAccount, given: object) -> None:
     with pytest.raises(ArgumentError, match="keep_going must be True, False or 'stop'"):

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -20,14 +20,17 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
+from pdframe._progress import NoTick, Tick
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import BlockedError, DataWarning, ResponseError
 from pdframe.sandbox.server import ALL_SCOPES, Faults, OAuthClient, Server
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
+from pdframe.sync.plan import dependencies
 from pdframe.sync.reporting import WorkerReporter
 from tests.helpers.cache_files import store_of
 from tests.helpers.internals import show_progress_on
+from tests.helpers.notices import notes_in
 from tests.helpers.proxy import through_proxy
 from tests.helpers.scripted_server import Reply, fail
 
@@ -86,18 +89,25 @@ class Bars:
         self.together: set[frozenset[str]] = set()
         self.threads: set[int] = set()
         self.rows: dict[str, int] = {}
+        self.totals: dict[str, int] = {}
+        self.places: list[str] = []
 
     @contextmanager
-    def __call__(self, title: str) -> Iterator[Callable[[int], None]]:
+    def __call__(self, title: str, **how: Any) -> Iterator[Tick]:
         self.open.add(title)
+        self.places.append(how["place"])
         self.together.add(frozenset(self.open))
 
-        def tick(rows: int) -> None:
-            assert title in self.open
-            self.threads.add(threading.get_ident())
-            self.rows[title] = self.rows.get(title, 0) + rows
+        class Counting(NoTick):
+            def __call__(tick, done: int) -> None:  # noqa: N805
+                assert title in self.open
+                self.threads.add(threading.get_ident())
+                self.rows[title] = self.rows.get(title, 0) + done
 
-        yield tick
+            def expect(tick, total: int) -> None:  # noqa: N805
+                self.totals[title] = total
+
+        yield Counting()
         self.open.remove(title)
 
 
@@ -147,6 +157,21 @@ def test_near_servers_are_fetched_table_by_table(company: sandbox.Company, tmp_p
         show_progress_on(account, bars)
         account.sync(*LISTS)
     assert max(map(len, bars.together)) == 1
+    count = len({*LISTS} | {other for name in LISTS for other in dependencies(name)})
+    assert {place.rpartition(" ")[2] for place in bars.places} == {str(count)}
+    places = [int(place.split(" ")[1]) for place in bars.places]
+    assert places == sorted(set(places))
+
+
+def test_records_have_a_total(server: Server, tmp_path: Path) -> None:
+    bars = Bars()
+    with connect(server, tmp_path) as account:
+        show_progress_on(account, bars)
+        account.deal_changes([1, 2, 3])
+        assert (bars.totals, bars.rows) == ({"deal_changes": 3}, {"deal_changes": 3})
+        rows = account.sync("deal_changes").set_index("table")["requests"]["deal_changes"]
+    assert bars.totals["deal_changes"] == rows
+    assert bars.rows["deal_changes"] == 3 + rows
 
 
 def test_an_error_is_raised_after_running_tables_are_kept_and_before_others_start(
@@ -205,7 +230,7 @@ def test_warnings_come_last_in_the_order_of_the_schema_and_point_at_the_users_li
             account.sync(*LISTS)
         said = [warning for warning in caught if issubclass(warning.category, DataWarning)]
         assert [
-            next(name for name in damaged if f"'{name}'" in str(one.message)) for one in said
+            next(name for name in damaged if f"'{name}'" in note) for note in notes_in(said)
         ] == damaged
         assert {one.filename for one in said} == {__file__}
         with warnings.catch_warnings():

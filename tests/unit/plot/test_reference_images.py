@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import pytest
 
 from pdframe import plot
+from pdframe.plot import _style as style
 from tests.helpers import reference_images as images
-from tests.helpers.chart_cases import CASES, CHARTS
+from tests.helpers.chart_cases import CASES, CHARTS, Case
 from tests.helpers.overlaps import overlaps
 from tests.helpers.tiers import TIER, sample_seed
 
-EVERY = [(style, case) for style in images.STYLES for case in CASES]
+EVERY = [(theme, case) for theme in images.STYLES for case in CASES]
 
 
 @pytest.mark.every_case
@@ -30,16 +32,25 @@ def test_a_chart_is_drawn_as_its_picture_and_its_texts_do_not_overlap(
     if TIER == "test":
         some = [random.Random(f"{sample_seed()} {chart}").choice(EVERY)]
     wrong = []
-    for style, case in some:
-        drawn = images.draw(chart, style, case)
-        name = f"{chart}, {style}, {case}"
+    for theme, case in some:
+        drawn = images.draw(chart, theme, case)
+        name = f"{chart}, {theme}, {case}"
         wrong += [f"{name}: {each}" for each in drawn.wrong]
-        share = images.difference(drawn.pixels, images.reference(chart, style, case))
+        share = images.difference(drawn.pixels, images.reference(chart, theme, case))
         if share > images.MOST_SQUARES:
-            path = tmp_path / f"{chart}-{style}-{case.replace(' ', '-')}.png"
+            path = tmp_path / f"{chart}-{theme}-{case.replace(' ', '-')}.png"
             images.save(drawn.pixels, path)
             wrong.append(f"{name}: {share:.1%} of the picture differs, see {path}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_in_half_the_width_texts_do_not_overlap(chart: str) -> None:
+    figure, (_, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    with mock.patch.object(style, "axes", return_value=right):
+        assert CHARTS[chart](Case("one group")) is right
+    figure.canvas.draw()
+    assert overlaps(figure) == []
 
 
 def test_every_chart_of_frames_has_pictures() -> None:
@@ -49,8 +60,8 @@ def test_every_chart_of_frames_has_pictures() -> None:
 
 def test_a_picture_of_another_case_or_style_differs() -> None:
     drawn = images.draw("mrr_movements", "light", "one group").pixels
-    for style, case in (("dark", "one group"), ("light", "100,000 deals")):
-        other = images.reference("mrr_movements", style, case)
+    for theme, case in (("dark", "one group"), ("light", "100,000 deals")):
+        other = images.reference("mrr_movements", theme, case)
         assert images.difference(drawn, other) > 2 * images.MOST_SQUARES
 
 

@@ -13,6 +13,9 @@ from pdframe import sandbox
 from pdframe.metrics import drill_through, mrr_customer_months, mrr_lines, mrr_movements
 from tests.helpers.revenue_frames import NO_CANCELLATIONS
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 CALM = {
     "cancellations": NO_CANCELLATIONS,
     "discounts": pd.DataFrame({"deal_id": [], "type": [], "amount": []}),

@@ -31,6 +31,9 @@ from tests.helpers import revenue_frames
 from tests.helpers.bookkeeping import MOVES, ActiveLine, movements
 from tests.helpers.revenue_sql import Base
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 SINCE, UNTIL = date(2023, 7, 1), date(2027, 1, 1)
 WINDOW: dict[str, Any] = {"since": SINCE, "until": UNTIL}
 DEALS = 1_500

@@ -1,0 +1,166 @@
+"""What was noticed in the data of an account: kept in its cache, and said once.
+
+A loader collects the warnings of a call (`one_a_call`) and issues a single one at its end, of what
+this account object has not said yet, and of the columns that were asked for alone. Everything that
+was noticed is kept in a JSON file beside the tables: `account.warnings()` lists it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pdframe._files import locked_file, seal, unseal, write_atomic
+from pdframe._forks import renew_after_fork
+from pdframe._warnings import (
+    Fact,
+    Notice,
+    collect_warnings,
+    fact_of,
+    is_collecting,
+    is_said_once,
+    warn,
+)
+from pdframe.cache.store import Store
+from pdframe.errors import PdframeError
+
+__all__ = ["DataWarnings"]
+
+NAME = "warnings.json"
+_ROW = ("table", "column", "kind", "count", "example", "first_seen")
+_MOST_SHOWN = 3
+"""Facts that one warning tells."""
+
+
+class HasStore(Protocol):
+    """An account."""
+
+    @property
+    def _store(self) -> Store: ...
+
+
+class DataWarnings:
+    """The facts that were noticed in the data of one account.
+
+    Parameters
+    ----------
+    account
+        A weak proxy of the account, which has the cache: an account that is no longer used closes
+        its connections at once.
+    """
+
+    def __init__(self, account: HasStore) -> None:
+        self._account = account
+        self._said: set[str] = set()
+        # Facts about columns that were not asked for, until they are.
+        self._unsaid: dict[str, Notice] = {}
+        self._kept: set[tuple[str, str, str, int]] = set()
+        self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Make a new lock."""
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def one_a_call(self, table: str = "", columns: Sequence[str] | None = None) -> Iterator[None]:
+        """Issue the warnings of the block as one, at its end.
+
+        Parameters
+        ----------
+        table, columns
+            The table that is loaded, and its columns that were asked for; None: all. No table:
+            everything was asked for.
+        """
+        messages: list[str] = []
+        try:
+            with collect_warnings() as messages:
+                yield
+        finally:
+            self._keep([fact for message in messages if (fact := fact_of(message))])
+            if is_collecting():
+                # Inside another call, which says it.
+                for message in self._asked(messages, table, columns):
+                    warn(message)
+            else:
+                self._say(self._asked(messages, table, columns))
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return everything that was noticed, the oldest first."""
+        return sorted(self._read(), key=lambda row: (row["first_seen"], row["table"]))
+
+    def _asked(
+        self, messages: Sequence[str], table: str, columns: Sequence[str] | None
+    ) -> list[str]:
+        """Return the messages about what was asked for, with those of earlier calls that were not
+        asked for then; keep the others for later calls.
+        """
+
+        def is_asked(fact: Fact | None) -> bool:
+            if fact is None or not table:
+                return True
+            asked = columns is None or not fact.column or {fact.column, fact.code} & {*columns}
+            return fact.table == table and bool(asked)
+
+        with self._lock:
+            for message in messages:
+                if isinstance(message, Notice) and not is_asked(message.fact):
+                    self._unsaid[str(message)] = message
+            waiting = [notice for notice in self._unsaid.values() if is_asked(notice.fact)]
+            for notice in waiting:
+                del self._unsaid[str(notice)]
+        chosen = [message for message in messages if is_asked(fact_of(message))]
+        return list(dict.fromkeys([*waiting, *chosen]))
+
+    def _say(self, messages: Sequence[str]) -> None:
+        """Warn of what was not said yet."""
+        with self._lock:
+            new = [message for message in messages if str(message) not in self._said]
+            self._said.update(str(message) for message in new if is_said_once(message))
+        facts = [message for message in new if fact_of(message)]
+        shown = [
+            message for message in new if not fact_of(message) or message in facts[:_MOST_SHOWN]
+        ]
+        if len(facts) > _MOST_SHOWN:
+            shown.append(f"{len(facts) - _MOST_SHOWN} more: account.warnings() lists them.")
+        if shown:
+            warn("\n".join(shown), [*map(str, new)])
+
+    def _keep(self, facts: Sequence[Fact]) -> None:
+        """Keep facts that the file does not have yet, or with another count; where it cannot be
+        written, they are said all the same.
+        """
+        new = {(fact.table, fact.column, fact.kind): fact for fact in facts}
+        keys = {(*key, fact.count) for key, fact in new.items()}
+        with self._lock:
+            if keys <= self._kept:
+                return
+        with contextlib.suppress(OSError, PdframeError):
+            path = self._account._store.root / NAME
+            with locked_file(path.with_name(f"{NAME}.lock")):
+                rows = {(row["table"], row["column"], row["kind"]): row for row in self._read()}
+                at = datetime.now(UTC).isoformat(timespec="seconds")
+                for key, fact in new.items():
+                    first_seen = rows[key]["first_seen"] if key in rows else at
+                    rows[key] = {
+                        "table": fact.table,
+                        "column": fact.column,
+                        "kind": fact.kind,
+                        "count": fact.count,
+                        "example": fact.example,
+                        "first_seen": first_seen,
+                    }
+                write_atomic(path, seal({"facts": list(rows.values())}), durable=False)
+            with self._lock:
+                self._kept |= keys
+
+    def _read(self) -> list[dict[str, Any]]:
+        """Return the rows of the file; none where there is none, or it is not what was written."""
+        try:
+            rows = unseal((self._account._store.root / NAME).read_bytes())["facts"]
+            return [row for row in rows if {*_ROW} <= {*row}]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []

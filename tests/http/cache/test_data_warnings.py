@@ -1,0 +1,125 @@
+"""Loaders warn once an account object and fact; `account.warnings()` lists what was noticed."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import pdframe
+from pdframe import DataWarning
+from tests.helpers.scripted_server import Scripted, data
+
+COLUMNS = ["table", "column", "kind", "count", "example", "first_seen"]
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    with Scripted.running() as server:
+        server.replies = [data(ME)]
+        yield server
+
+
+def connect(server: Scripted, folder: Path) -> pdframe.Account:
+    return pdframe.connect(
+        base_url=server.url, api_token="x" * 40, cache_dir=folder, progress=False
+    )
+
+
+def said(call: Callable[[], object]) -> list[str]:
+    """The warnings of a call."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    assert all(warning.category is DataWarning for warning in caught)
+    assert all(warning.filename == __file__ for warning in caught)
+    return [str(warning.message) for warning in caught]
+
+
+ME = {"id": 1, "name": "Ann", "company_id": 7, "company_name": "Acme", "timezone_name": "UTC"}
+BAD = [
+    {"id": 1, "name": "One", "deal_probability": "high", "order_nr": "first", "add_time": "x"},
+    {"id": 2, "name": "Two", "deal_probability": 50, "order_nr": "second", "add_time": "y"},
+]
+
+
+def test_one_warning_a_call_and_each_fact_once(server: Scripted, tmp_path: Path) -> None:
+    server.replies += [data(BAD), data(BAD)]
+    with connect(server, tmp_path) as account:
+        (text,) = said(lambda: account.stages(columns=["id", "order_nr"]))
+        assert "'order_nr': 2 values do not fit" in text
+        assert "deal_probability" not in text
+        # It is noticed all the same, and said when the column is asked for.
+        rows = account.warnings()
+        assert list(rows.columns) == COLUMNS
+        assert rows[["table", "column", "kind", "count", "example"]].to_dict("records") == [
+            {
+                "table": "stages",
+                "column": column,
+                "kind": "does not fit its type",
+                "count": count,
+                "example": example,
+            }
+            for column, count, example in sorted(
+                [
+                    ("deal_probability", 1, "'high'"),
+                    ("order_nr", 2, "'first'"),
+                    ("add_time", 2, "'x'"),
+                ],
+                key=lambda row: [*rows["column"]].index(row[0]),
+            )
+        ]
+        assert (pd.Timestamp.now("UTC") - rows["first_seen"]).max() < pd.Timedelta("1min")
+        assert said(lambda: account.stages(columns=["id", "order_nr"])) == []
+        (text,) = said(lambda: account.stages())
+        assert "'deal_probability': 1 value does not fit" in text
+        assert "order_nr" not in text
+        assert said(lambda: account.stages()) == []
+        assert said(lambda: account.stages(refresh="full")) == []
+    with connect(server, tmp_path) as other:
+        # What the cache has is no news for another session; what a load notices is said again.
+        assert other.warnings().equals(rows)
+        server.replies += [data(BAD)]
+        (text,) = said(lambda: other.stages(refresh="full"))
+        assert text.count("\n") == 2
+        assert other.warnings().equals(rows)
+
+
+def test_an_account_without_facts_has_an_empty_frame(server: Scripted, tmp_path: Path) -> None:
+    server.replies += [data([{"id": 1, "name": "One"}])]
+    with connect(server, tmp_path) as account:
+        assert said(lambda: account.stages()) == []
+        rows = account.warnings()
+    assert list(rows.columns) == COLUMNS
+    assert len(rows) == 0
+    assert str(rows["first_seen"].dtype) == "datetime64[us, UTC]"
+
+
+def test_a_damaged_file_is_begun_again(server: Scripted, tmp_path: Path) -> None:
+    server.replies += [data(BAD), data(BAD)]
+    with connect(server, tmp_path) as account:
+        said(lambda: account.stages())
+        (account.cache_path / "warnings.json").write_text("{")
+        assert len(account.warnings()) == 0
+    with connect(server, tmp_path) as other:
+        said(lambda: other.stages(refresh="full"))
+        assert len(other.warnings()) == 3
+
+
+def test_an_account_without_users_is_collected_at_once(server: Scripted, tmp_path: Path) -> None:
+    """Without a collection of cycles: its connections are closed with it."""
+    server.replies += [data(BAD)]
+    account = connect(server, tmp_path)
+    said(account.stages)
+    reference = weakref.ref(account)
+    gc.disable()
+    try:
+        del account
+        assert reference() is None
+    finally:
+        gc.enable()

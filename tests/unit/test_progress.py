@@ -1,0 +1,54 @@
+"""Progress bars: what they say of what is done and left, and when they show."""
+
+from __future__ import annotations
+
+import pytest
+
+from pdframe._progress import Bars
+
+
+def shown(text: str) -> list[str]:
+    """The lines that a bar drew over one another."""
+    return [line.strip() for line in text.split("\r") if line.strip()]
+
+
+def test_a_bar_of_records_says_done_total_tokens_and_that_it_resumes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bars = Bars(True, delay=0, interval=0)
+    with bars(
+        "deal_changes", place="table 2 of 5", unit="deals", cost=20, tokens_left=lambda: 1_900
+    ) as tick:
+        tick.expect(1_000)
+        for _ in range(3):
+            tick(1)
+    last = shown(capsys.readouterr().err)[-1]
+    assert last.startswith("table 2 of 5: deal_changes: 3 of 1,000 deals |")
+    assert " left, " in last
+    assert last.endswith("19,940 tokens to go, 1,900 tokens left today, stop any time: it resumes")
+
+
+def test_a_bar_of_a_list_counts_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars(True, delay=0, interval=0)("deals") as tick:
+        tick(500)
+        tick(1_000)
+    last = shown(capsys.readouterr().err)[-1]
+    assert last.startswith("deals: 1,500 rows, 00:0")
+    assert last.endswith("stop any time: it resumes")
+    assert "tokens" not in last
+
+
+def test_a_short_load_shows_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars(True, delay=3_600, interval=0)("deals") as tick:
+        tick.expect(2)
+        tick(1)
+        tick(1)
+    assert shown(capsys.readouterr().err) == []
+
+
+def test_without_a_viewer_nothing_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    for wanted in (None, False):
+        with Bars(wanted, delay=0, interval=0)("deals") as tick:
+            tick.expect(2)
+            tick(2)
+    assert capsys.readouterr().err == ""
