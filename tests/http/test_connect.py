@@ -59,7 +59,9 @@ def test_a_first_repr_says_what_to_do_next(tmp_path: Path) -> None:
             assert "acme.pipedrive.com" in shown
             for call in ("account.deals()", "account.estimate()", "account.sync()"):
                 assert call in shown
-    with sandbox.connect(seed=3, deals=20, cache_dir=tmp_path, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=20, cache_dir=tmp_path, company="hostile", progress=False
+    ) as account:
         assert account.company  # known by now, and still nothing is cached
         assert "account.deals() loads" in repr(account)
         account.stages()
