@@ -130,7 +130,7 @@ def _age(given: str | float | timedelta | None, name: str) -> timedelta | None:
 
 
 def digest_of(origin: str | None, credentials: Credentials) -> str:
-    """Return a digest of the origin and the credentials, under which the cache knows the account."""
+    """Return a digest of origin and credentials, under which the cache knows the account."""
     secrets = "\n".join(secret.reveal() for secret in credentials.secrets())
     return hashlib.sha256(f"{origin}\n{secrets}".encode()).hexdigest()[:32]
 

@@ -83,36 +83,36 @@ class DataWarnings:
             self._keep([fact for message in messages if (fact := fact_of(message))])
             if is_collecting():
                 # Inside another call, which says it.
-                for message in self._asked(messages, table, columns):
+                for message in self._wanted(messages, table, columns):
                     warn(message)
             else:
-                self._say(self._asked(messages, table, columns))
+                self._say(self._wanted(messages, table, columns))
 
     def facts(self) -> list[dict[str, Any]]:
         """Return everything that was noticed, the oldest first."""
         return sorted(self._read(), key=lambda row: (row["first_seen"], row["table"]))
 
-    def _asked(
+    def _wanted(
         self, messages: Sequence[str], table: str, columns: Sequence[str] | None
     ) -> list[str]:
         """Return the messages about what was asked for, with those of earlier calls that were not
         asked for then; keep the others for later calls.
         """
 
-        def is_asked(fact: Fact | None) -> bool:
+        def is_wanted(fact: Fact | None) -> bool:
             if fact is None or not table:
                 return True
-            asked = columns is None or not fact.column or {fact.column, fact.code} & {*columns}
-            return fact.table == table and bool(asked)
+            wanted = columns is None or not fact.column or {fact.column, fact.code} & {*columns}
+            return fact.table == table and bool(wanted)
 
         with self._lock:
             for message in messages:
-                if isinstance(message, Notice) and not is_asked(message.fact):
+                if isinstance(message, Notice) and not is_wanted(message.fact):
                     self._unsaid[str(message)] = message
-            waiting = [notice for notice in self._unsaid.values() if is_asked(notice.fact)]
+            waiting = [notice for notice in self._unsaid.values() if is_wanted(notice.fact)]
             for notice in waiting:
                 del self._unsaid[str(notice)]
-        chosen = [message for message in messages if is_asked(fact_of(message))]
+        chosen = [message for message in messages if is_wanted(fact_of(message))]
         return list(dict.fromkeys([*waiting, *chosen]))
 
     def _say(self, messages: Sequence[str]) -> None:

@@ -19,8 +19,8 @@ _COST = 1
 
 
 def cached_deal(account: Connected, number: int) -> pd.DataFrame | None:
-    """Return the cached row of a deal, also of one that was deleted, with labels, and the names that
-    are cached; None where the cache has none.
+    """Return the cached row of a deal, also of one that was deleted, with labels, and the names
+    that are cached; None where the cache has none.
     """
     store = account._store
     if store.manifest("deals") is None:

@@ -214,13 +214,18 @@ def one_currency(currencies: pd.Series[Any], groups: Ints, count: int) -> pd.Ser
     )
 
 
+RATES_ADVICE = (
+    "`rates` (metrics.ecb_rates(), or a mapping currency -> value of one unit, or a frame of"
+    " currency, date, rate)"
+)
+
+
 def mixed(currencies: Iterable[Any]) -> str:
     """Return the message of a MixedCurrencyError."""
     names = sorted({"none" if pd.isna(c) else str(c) for c in currencies})
     return (
-        f"Amounts in {', '.join(names)} would be added up. Give `rates` (a mapping currency ->"
-        " value of one unit, or a frame of currency, date, rate), or keep them apart with"
-        " by='currency'."
+        f"Amounts in {', '.join(names)} would be added up. Give {RATES_ADVICE}, or keep them apart"
+        " with by='currency'."
     )
 
 

@@ -11,7 +11,7 @@ from pdframe.errors import ArgumentError, MixedCurrencyError
 from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Ints, ids, ratio, warn_of_uncountable
 from pdframe.metrics._notes import noted
-from pdframe.metrics.currency import Rates, RateTable
+from pdframe.metrics.currency import RATES_ADVICE, Rates, RateTable
 from pdframe.metrics.revenue.customers import insert_names, named_customers, warn_of_ids
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.months import Moment
@@ -213,8 +213,7 @@ def _live(lines: pd.DataFrame, as_of: Any, rates: RateTable | None, tz: str | No
         several = sorted(names.dropna().unique())
         if len(several) > 1:
             raise MixedCurrencyError(
-                f"MRR in {', '.join(several)} would be compared. Give `rates` (a mapping currency"
-                " -> value of one unit, or a frame of currency, date, rate), or keep one:"
+                f"MRR in {', '.join(several)} would be compared. Give {RATES_ADVICE}, or keep one:"
                 f" lines[lines['currency'] == {several[0]!r}]."
             )
         currency = several[0] if several else None

@@ -53,11 +53,23 @@ def test_a_bare_date_ends_when_the_next_day_begins(day: str, tz: str, next_day_b
 
 
 @pytest.mark.parametrize(
+    ("period", "next_begins"),
+    [
+        ("2026-06", "2026-06-30 22:00"),
+        ("2026-Q2", "2026-06-30 22:00"),
+        (pd.Period("2026Q2"), "2026-06-30 22:00"),
+        ("2026", "2026-12-31 23:00"),
+    ],
+)
+def test_a_period_ends_when_the_next_one_begins(period: object, next_begins: str) -> None:
+    last = utc(next_begins) - timedelta(microseconds=1)
+    assert _moment(period, "Europe/Berlin") == last  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     "when",
     [
         "12:00",
-        "2026",
-        "2026-06",
         "now",
         "today",
         "30 June 2026",

@@ -23,7 +23,7 @@ TABLE = pd.DataFrame(
 ).astype({"value_change": "float64", "currency": "str"})
 
 
-def test_bars_are_the_events_of_all_currencies_and_amounts_stay_apart() -> None:
+def test_bars_count_events_of_all_currencies_and_amounts_are_not_added() -> None:
     ax = draw(plot.changes_summary(TABLE))
     assert [tick.get_text() for tick in ax.get_yticklabels()] == [
         "won",
