@@ -184,7 +184,7 @@ def _notebooks(options: argparse.Namespace) -> int:
     for path in written:
         print(path)
     print(f"\nOpen them: jupyter lab {shlex.quote(str(written[0]))}")
-    print('Without Jupyter: pip install jupyterlab "pdframe[notebook]"')
+    print('Without Jupyter: pip install jupyterlab "pdframe[notebook,ecb]"')
     return 0
 
 
