@@ -253,6 +253,7 @@ def loader_frames(account: sandbox.SandboxAccount) -> dict[str, pd.DataFrame]:
     frames["sync('stages')"] = account.sync("stages")
     frames["estimate('stages')"] = account.estimate("stages")
     frames["status"] = account.status()
+    frames["warnings"] = account.warnings()
     with tempfile.TemporaryDirectory() as folder:
         frames["export(folder, 'stages')"] = account.export(folder, "stages")
     if len(deals):
