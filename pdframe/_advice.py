@@ -46,6 +46,26 @@ _EXAMPLES = SOURCES | {
 _TIMES = frozenset({"since", "until", "after", "before", "start", "end", "date", "freq", "as_of"})
 _COUNTS = frozenset({"limit", "n", "top", "head", "rows", "max_rows", "nrows", "size"})
 _FILTERS = frozenset({"filter", "filter_id", "where", "query", "id", "ids"})
+# What people call a row's owner, list or address -> the column that such text is compared with, and
+# the column that the table must have for it.
+_IN_WORDS = {
+    "owner": ("owner_name", "owner_id"),
+    "user": ("owner_name", "owner_id"),
+    "rep": ("owner_name", "owner_id"),
+    "pipeline": ("pipeline_name", "pipeline_id"),
+    "stage": ("stage_name", "stage_id"),
+    "org": ("org_name", "org_id"),
+    "organization": ("org_name", "org_id"),
+    "company": ("org_name", "org_id"),
+    "person": ("person_name", "person_id"),
+    "contact": ("person_name", "person_id"),
+    "email": ("primary_email", "emails"),
+    "phone": ("primary_phone", "phones"),
+    "label": ("label_ids", "label_ids"),
+}
+_LISTS = frozenset({"label_ids", "emails", "phones"})
+# Names of these are added with `names=True` alone.
+_MORE_NAMES = frozenset({"org_name", "person_name"})
 # Of `difflib`, where 1 is the same.
 _TYPO, _ALIKE = 0.8, 0.6
 _FEWEST_SIGNS = 3
@@ -190,11 +210,14 @@ def _problem(
     called = f"{function.__name__}()"
     unknown = [name for name in given if name not in parameters]
     if unknown:
-        close = nearest(unknown[0], own)
-        if close:
+        name, value = unknown[0], given[unknown[0]]
+        close = nearest(name, own)
+        if columns and (name in columns or _in_words(name, value, columns)):
+            hint = _loader_hint(function.__name__, name, value, columns)
+        elif close:
             hint = f"Did you mean {either(close)}?"
         elif columns:
-            hint = _loader_hint(function.__name__, unknown[0], given[unknown[0]], columns)
+            hint = _loader_hint(function.__name__, name, value, columns)
         else:
             hint = _frame_hint(unknown[0], given, args, own)
         return f"{called} has no argument {unknown[0]!r}. {hint}"
@@ -244,28 +267,42 @@ def _loader_hint(called: str, name: str, value: object, columns: Collection[str]
     times = [column for column in ("add_time", "time", "update_time") if column in columns]
     if name in _TIMES and times:
         return f"{load}, then select rows: {called}[{called}[{times[0]!r}] >= '2026-01-01']."
-    close = nearest(name, columns)
-    # An owner in words is a name.
-    named = [column for column in close if column.endswith("_name") and isinstance(value, str)]
-    column = next(iter([*named, *close]), None) if name not in _FILTERS else None
+    column = _in_words(name, value, columns)
+    if column in _MORE_NAMES:
+        load = f"It loads the table: {called} = account.{called}(names=True)"
+    elif column is None and name not in _FILTERS:
+        # A name with a space or a capital letter is a label of a custom field.
+        is_label = " " in name or name != name.lower()
+        column = name if is_label else next(iter(nearest(name, columns)), None)
     if column is None:
         return f"{load}, then select rows: {called}[{called}['id'].isin([1, 2])]."
     return f"{load}, then select rows: {_selection(called, column, value)}."
 
 
+def _in_words(name: str, value: object, columns: Collection[str]) -> str | None:
+    """Return the column that holds what such a word means, for a value in words."""
+    column, needed = _IN_WORDS.get(_folded(name), (None, ""))
+    return column if isinstance(value, str) and needed in columns else None
+
+
 def _selection(frame: str, column: str, value: object) -> str:
     shown = repr(value) if isinstance(value, str | int | float) and len(repr(value)) < 40 else "..."
+    if column in _LISTS:
+        return f"{frame}[pdframe.has({frame}[{column!r}], {shown})]"
     return f"{frame}[{frame}[{column!r}] == {shown}]"
 
 
 def _example(function: Callable[..., Any]) -> str:
     """Return a call with every required argument."""
     written, is_method = [], False
-    for name, parameter in inspect.signature(function).parameters.items():
+    parameters = inspect.signature(function).parameters
+    for name, parameter in parameters.items():
         if name == "self":
             is_method = True
         elif parameter.default is inspect.Parameter.empty:
             value = _EXAMPLES.get(name, "...")
+            # A window is one period, a forecast ends in a coming one.
+            value = _EXAMPLES["since"] if name == "until" and "since" in parameters else value
             by_name = parameter.kind is inspect.Parameter.KEYWORD_ONLY
             written.append(f"{name}={value}" if by_name else value)
     return f"{'account.' if is_method else ''}{function.__name__}({', '.join(written)})"

@@ -50,7 +50,10 @@ from pdframe.schema import LISTS, TABLES, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
 _ME_COST = 2
-_LEADS = "The leads are not loaded; account.search(term, 'lead') finds them."
+_NO_TABLES = {
+    "leads": "The leads are not loaded; account.search(term, 'lead') finds them.",
+    "customers": "Customers are persons and organizations; metrics.top_customers ranks them.",
+}
 _ME_COLUMNS = (
     "id",
     "name",
@@ -497,7 +500,7 @@ class Account:
         if name.startswith("_") or hasattr(type(self), name):
             raise AttributeError(name)
         computed = f"It is a metric: pdframe.metrics.{name} takes the frames of an account."
-        hints = dict.fromkeys(metrics.__all__, computed) | {"leads": _LEADS}
+        hints = dict.fromkeys(metrics.__all__, computed) | _NO_TABLES
         raise unknown_name(name, "table or method of an account", dir(self), hints)
 
     def _text(self, name: str) -> str | None:

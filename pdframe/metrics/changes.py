@@ -179,6 +179,14 @@ def changes(
             users=users, deleted=deleted, tz=tz,
         )  # fmt: skip
         unordered = int((result["event"] == "moved").sum())
+        first, _ = period_window(since, until, zone_of(tz, deals, history))
+        early = int((result["time_after"] < first).sum())
+    if early:
+        notes.append(
+            f"{early:,} of {len(result):,} events may have happened before `since`: snapshots show"
+            " them after it, and time_after says since when. account.deal_changes(refresh=True)"
+            " loads their times."
+        )
     if unordered and stages is None:
         notes.append(
             f"the direction of {unordered:,} moves is unknown: pass stages=account.stages()."

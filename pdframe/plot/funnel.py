@@ -89,7 +89,10 @@ def funnel(
     stages = len(rows[["stage_id", "stage"]].drop_duplicates())
     style.refuse(stages, "stages", style.MOST_ROWS, "Keep some of them.")
     reached = style.counts(rows, "reached")
-    rank, more = style.largest(rows, by, reached, top, style.MOST_ROWS // max(stages, 1))
+    # A deal counts once: at the first stage of its group, not again at each that it reached.
+    is_first = ~rows.duplicated([*by] or None).to_numpy()
+    deals = np.where(is_first, reached, 0.0)
+    rank, more = style.largest(rows, by, deals, top, style.MOST_ROWS // max(stages, 1))
     heading = _title(rows, group, several, by, int(rank.max(initial=0)) + 1, more)
     if several:
         rows, group = style.by_stage(rows, group, rank)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -181,3 +182,31 @@ def test_an_ipython_shell_prints_the_cell_and_no_line_of_pdframe(
     assert "    metrics.mrr\nUnknownNameError: There is no metric 'mrr'. Did you mean" in shown
     assert "Cell In[2], line 2" in shown
     assert "_advice" not in shown
+
+
+@pytest.mark.parametrize(
+    ("table", "given", "advice"),
+    [
+        ("deals", {"pipeline": "New business"}, "deals[deals['pipeline_name'] == 'New business']"),
+        ("stages", {"pipeline": "New business"}, "stages['pipeline_name'] == 'New business'"),
+        ("activities", {"user": "Grace Lee"}, "activities['owner_name'] == 'Grace Lee'"),
+        ("persons", {"email": "a@b.example"}, "persons['primary_email'] == 'a@b.example'"),
+        ("persons", {"emails": "a@b.example"}, "pdframe.has(persons['emails'], 'a@b.example')"),
+        ("deals", {"org": "Spree"}, "account.deals(names=True), then"),
+        ("deals", {"organization": "Spree"}, "deals['org_name'] == 'Spree'"),
+        ("deals", {"label": "Cold"}, "deals[pdframe.has(deals['label_ids'], 'Cold')]"),
+        ("deals", {"Deal type": "Renewal"}, "deals['Deal type'] == 'Renewal'"),
+        ("organizations", {"name": "x"}, "organizations['name'] == 'x'"),
+        ("deals", {"pipeline": 3}, "deals['pipeline_id'] == 3"),
+    ],
+)
+def test_a_loader_is_answered_with_the_column_that_holds_such_a_value(
+    table: str, given: dict[str, object], advice: str
+):
+    with pytest.raises(ArgumentError, match=re.escape(advice)):
+        getattr(pdframe.Account, table)(object.__new__(pdframe.Account), **given)
+
+
+def test_the_window_of_an_example_is_one_period():
+    with pytest.raises(ArgumentError, match="since='2026-Q2', until='2026-Q2'"):
+        metrics.sales_by_period(pd.DataFrame())

@@ -260,16 +260,17 @@ def mrr_lines(
     won = won_lines(rows, deals, policy, carry, tz, deleted, known, contacts)
     check_deleted(deleted, deals)
     now = _current(won)
+    ends = known_cancellations(cancellations, deals)
+    priced, problems = ledger_columns(won, policy, discounts, ends)
+    today = priced if won.known is None else current_as_agreed(priced, policy)
+    # A call shows its first warning: lines that count forever change MRR most.
+    if cancellations is None:
+        warn_of_open_lines(today, deals)
     if discounts is None:
         warn_of_differing_values(now.deals, now.lines)
     if known is not None:
         warn_of_missing_deals(rows, known, deals)
-    ends = known_cancellations(cancellations, deals)
-    priced, problems = ledger_columns(won, policy, discounts, ends)
     warn_of_problems(problems, priced["id"])
-    today = priced if won.known is None else current_as_agreed(priced, policy)
-    if cancellations is None:
-        warn_of_open_lines(today, deals)
     warn_of_uncounted(today, policy)
     if won.name is not None:
         insert_names(priced, won.name)

@@ -205,3 +205,13 @@ def test_of_many_groups_those_with_the_most_deals_are_drawn() -> None:
     for wrong in (0, 13, 1.5):
         with pytest.raises(ArgumentError, match="top="):
             plot.funnel(table, top=wrong)
+
+
+def test_a_group_that_reached_many_stages_has_no_more_deals_for_that() -> None:
+    table = funnel_frame(3, groups=["many stages", "many deals"])
+    first = (table["owner"] == "many deals") & (table["order_nr"] == 0)
+    later = (table["owner"] == "many deals") & (table["order_nr"] > 0)
+    table.loc[first, ["reached", "open"]] += 5
+    table.loc[later, ["reached", "advanced"]] = 1
+    ax = draw(plot.funnel(table, top=1))
+    assert {tick.get_text() for tick in ax.get_yticklabels()} == {"many deals"}
