@@ -180,7 +180,7 @@ def changes(
         )  # fmt: skip
         unordered = int((result["event"] == "moved").sum())
         first, _ = period_window(since, until, zone_of(tz, deals, history))
-        early = int((result["time_after"] < first).sum())
+        early = _may_be_earlier(result, history, first)
     if early:
         notes.append(
             f"{early:,} of {len(result):,} events may have happened before `since`: snapshots show"
@@ -192,6 +192,19 @@ def changes(
             f"the direction of {unordered:,} moves is unknown: pass stages=account.stages()."
         )
     return note(result, notes, "changes")
+
+
+def _may_be_earlier(events: pd.DataFrame, history: pd.DataFrame, first: pd.Timestamp) -> int:
+    """Count events that may have happened before `first`: the snapshot before the one that shows
+    them is older.
+    """
+    bounded = events[events["time_after"] < first]
+    is_snapshot = (history["source"] != "changelog").to_numpy(np.bool_)
+    taken = np.unique(instants(history[is_snapshot], "seen_at", "UTC"))
+    before = np.searchsorted(taken, instants(bounded, "time", "UTC")) - 1
+    if not len(taken):
+        return len(bounded)
+    return int(((before < 0) | (taken[before] < to_micros(first))).sum())
 
 
 def changes_summary(
