@@ -227,3 +227,12 @@ def test_a_changelog_that_is_refused_later_ends_no_sync(account: sandbox.Sandbox
     assert (row["mode"], row["rows"]) == ("unavailable", kept)
     assert "may not see" in row["note"]
     assert row_of(done, "deals")["mode"] == "full"
+
+
+def test_keep_going_is_kept_without_a_request_as_well(account: sandbox.SandboxAccount) -> None:
+    newest = int(account.deals()["id"].max())
+    account.deal_changes([newest])
+    account.deal_changes([newest], keep_going=True, refresh=False)
+    assert requested(account) == [newest]
+    assert row_of(account.sync())["mode"] == "incremental"
+    assert len(requested(account)) > 1
