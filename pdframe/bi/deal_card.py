@@ -236,6 +236,7 @@ def deal(self: _Connected, id: int, refresh: bool | None = None) -> DealCard:
       2026-07-03 16:37  value up    4317.91    4963.57
     """
     number = _checked(id, refresh)
+    tz = self.tz
     # The loaders warn of options that are no longer defined, and the like.
     with collect_warnings():
         cached = None if refresh is True else cached_deal(self, number)
@@ -254,11 +255,11 @@ def deal(self: _Connected, id: int, refresh: bool | None = None) -> DealCard:
         stages, pipelines, users = map(_cached, (self.stages, self.pipelines, self.users))
         visits = None if stages is None else _visits(self, number, stages)
         events = _events(self, number, row, stages, pipelines, users)
-    tz = self.tz
+        note = _note(self, row, fresh, number, tz)
     parts = {
         "visits": (visits, "deals and stages are"),
         "line_items": (items, "line items are"),
-        "activities": (done if done is None else done.sort_values("due_date"), "activities are"),
+        "activities": (done if done is None else _by_due_date(done), "activities are"),
         "changes": (events, ""),
     }
     made = {
@@ -276,7 +277,7 @@ def deal(self: _Connected, id: int, refresh: bool | None = None) -> DealCard:
         self.url("deals", [number]).iloc[0],
         row,
         **made,
-        note=_note(self, row, fresh, number, tz),
+        note=note,
         facts=_facts(self, row, tz),
     )
 
@@ -313,6 +314,11 @@ def _visits(account: _Connected, number: int, stages: pd.DataFrame) -> pd.DataFr
     left = own["left_at"].fillna(pd.Timestamp(server_now(account._store)).as_unit("us"))
     own["days"] = days_between(own["entered_at"], left)
     return own
+
+
+def _by_due_date(activities: pd.DataFrame) -> pd.DataFrame:
+    """Sort activities by their day, those without one first: the card shows the newest ones."""
+    return activities.sort_values("due_date", kind="stable", na_position="first")
 
 
 def _events(
@@ -401,7 +407,10 @@ def _text(value: Any, tz: str) -> str:
     if isinstance(value, pd.Timestamp):
         if value.tzinfo is None:
             return f"{value:%Y-%m-%d}"
-        return f"{value.tz_convert(tz):%Y-%m-%d %H:%M}"
+        try:
+            return f"{value.tz_convert(tz):%Y-%m-%d %H:%M}"
+        except (OverflowError, ValueError, NotImplementedError):
+            return str(value)  # in `tz` it is outside the years 1 to 9999
     if pd.api.types.is_bool(value):
         return "yes" if value else "no"
     return f"{value:,.2f}" if isinstance(value, float) else printable(str(value))

@@ -59,6 +59,8 @@ class DataWarnings:
         self._unsaid: dict[str, Notice] = {}
         self._kept: set[tuple[str, str, str, int]] = set()
         self._lock = threading.Lock()
+        # Whether this thread is in a call already.
+        self._calls = threading.local()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
@@ -76,17 +78,24 @@ class DataWarnings:
             everything was asked for.
         """
         messages: list[str] = []
+        is_inner = getattr(self._calls, "inside", False)
+        self._calls.inside = True
         try:
             with collect_warnings() as messages:
                 yield
         finally:
+            self._calls.inside = is_inner
             self._keep([fact for message in messages if (fact := fact_of(message))])
-            if is_collecting():
-                # Inside another call, which says it.
-                for message in self._wanted(messages, table, columns):
-                    warn(message)
+            wanted = self._wanted(messages, table, columns)
+            if not is_collecting():
+                self._say(wanted)
             else:
-                self._say(self._wanted(messages, table, columns))
+                # Inside another call, which says it; or inside work that drops its warnings: then
+                # the next call says it.
+                if not is_inner:
+                    self._hold(wanted)
+                for message in wanted:
+                    warn(message)
 
     def facts(self) -> list[dict[str, Any]]:
         """Return everything that was noticed, the oldest first."""
@@ -114,6 +123,12 @@ class DataWarnings:
                 del self._unsaid[str(notice)]
         chosen = [message for message in messages if is_wanted(fact_of(message))]
         return list(dict.fromkeys([*waiting, *chosen]))
+
+    def _hold(self, messages: Sequence[str]) -> None:
+        """Keep the facts among messages for a later call."""
+        facts = [message for message in messages if isinstance(message, Notice) and message.fact]
+        with self._lock:
+            self._unsaid.update({str(message): message for message in facts})
 
     def _say(self, messages: Sequence[str]) -> None:
         """Warn of what was not said yet."""

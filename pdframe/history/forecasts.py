@@ -99,8 +99,8 @@ def forecast(
     Parameters
     ----------
     until
-        The end: a day or time is its first instant; a year, quarter or month ("2026-Q3") or a
-        `pd.Period` is taken to its end.
+        The end: a day or time is its first instant; a year, quarter or month ("2026-Q3"), "this
+        quarter" or a `pd.Period` is taken to its end.
     as_of
         What happened after it is unknown: also "yesterday", "last Friday", "7 days ago". None: now,
         by the server's clock.
@@ -156,7 +156,10 @@ def forecast(
         pd.Timestamp(server_now(self._store)).as_unit("us"),
         _known_until(self._store, deals, visits, history),
     )
-    then = absolute(as_of, now.to_pydatetime(), tz, "as_of")
+    then, until = (
+        absolute(when, now.to_pydatetime(), tz, name)
+        for name, when in (("as_of", as_of), ("until", until))
+    )
     moment = now if as_of is None else known_by(then, tz, "as_of")
     arguments: dict[str, Any] = {
         "as_of": moment,

@@ -57,7 +57,7 @@ def fields(
     Warns
     -----
     DataWarning
-        Without a table: the API withholds the fields of a table, which are left out.
+        Without a table: the API withholds the fields of some tables, which are left out.
 
     Examples
     --------
@@ -75,7 +75,8 @@ def fields(
     check_refresh(refresh)
     if table is not None:
         return _containing(_fields_of(self, _known_table(table), refresh), search)
-    frames = []
+    frames: list[pd.DataFrame] = []
+    refused: dict[str, AccessError] = {}
     for name in TABLES:
         if TABLES[name].field_list is None:
             continue
@@ -84,10 +85,14 @@ def fields(
         except AccessError as error:
             if error.status == 401:
                 raise
-            warn(f"The fields of {name} are left out: {error.args[0]}")
+            refused[name] = error
             continue
         frame.insert(0, "table", pd.Series(name, frame.index, dtype="str"))
         frames.append(frame)
+    if refused and not frames:
+        raise next(iter(refused.values()))
+    for name, why in refused.items():
+        warn(f"The fields of {name} are left out: {why.args[0]}")
     return _containing(pd.concat(frames, ignore_index=True), search)
 
 

@@ -109,6 +109,10 @@ def deal_changes(
         with self._store.lock():
             keep_up_to_date(self._store, "deal_changes", False)
         return _cached_rows(self, "deal_changes", ids, labels, names, columns)
+    if keep_going and refresh is False:
+        # No request is sent now: later syncs go on all the same.
+        with self._store.lock():
+            keep_up_to_date(self._store, "deal_changes", True)
     start = None
     if since is not None:
         start = moment(absolute(since, server_now(self._store), self.tz, "since"), self.tz, "since")

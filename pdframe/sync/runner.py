@@ -356,11 +356,19 @@ class Syncer:
                 self.store.prepare()
                 children = self._children(table, tick)
                 most = affordable(self.budget, source.cost)
-                with suppress(BudgetError):
-                    children.run(Want(None, now=True, listed=True, most=most))
+                mode: Mode = "incremental"
+                missing, refusal = "", ""
+                try:
+                    with suppress(BudgetError):
+                        children.run(Want(None, now=True, listed=True, most=most))
+                except AccessError as error:
+                    # As of any other table: what the user may not see ends no sync.
+                    if error.status not in _UNAVAILABLE:
+                        raise
+                    mode, missing, refusal = "unavailable", error.missing, str(error)
                 self._note_tokens(name, spent)
-            text = sync_note(table, children.fetched, spent.tokens, children.total)
-            done[name] = self._row(name, "incremental", children.counts, spent, text)
+            text = refusal or sync_note(table, children.fetched, spent.tokens, children.total)
+            done[name] = self._row(name, mode, children.counts, spent, text, missing)
 
     def _outdated_metadata(self, row: SyncRow) -> list[str]:
         """Return the lists of metadata that lack an id or a hash of the rows of a table that was

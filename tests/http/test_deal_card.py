@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from pdframe import sandbox
+from pdframe.bi.deal_card import Part
 from pdframe.errors import ArgumentError, NotCachedError, ResponseError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -296,3 +298,32 @@ def test_another_record_in_the_answer_is_refused(
     monkeypatch.setitem(row, first, {**row[second]})
     with pytest.raises(ResponseError, match=f"The answer for deal {first} is another record"):
         account.deal(first, refresh=True)
+
+
+def test_a_deal_as_it_is_now_says_nothing_of_lists_that_are_not_cached(
+    account: sandbox.SandboxAccount,
+) -> None:
+    number = int(account.deals()["id"].iloc[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert account.deal(number, refresh=True).frame["org_name"].isna().all()
+
+
+def test_activities_without_a_day_are_not_the_newest(account: sandbox.SandboxAccount) -> None:
+    account.sync()
+    number = int(account.deals(refresh=False)["id"].iloc[0])
+    for day in range(1, 4):
+        account.company_model.add_activity(f"Undated {day}", deal_id=number, due_date=None)
+    for day in range(1, 13):
+        account.company_model.add_activity(f"Call {day}", deal_id=number, due_date="2031-01-01")
+    account.sync("activities")
+    shown = repr(account.deal(number).activities)
+    assert "Undated" not in shown
+    assert [shown.count(f"Call {day}") > 0 for day in range(1, 13)] == [True] * 12
+
+
+@pytest.mark.parametrize("tz", ["Europe/Tallinn", "America/New_York"])
+def test_the_first_and_the_last_time_that_can_be_written_are_shown(tz: str) -> None:
+    for time, day in (("0001-01-01 00:00:00", "1-01-01"), ("9999-12-31 23:59:59", "9999-12-31")):
+        row = pd.DataFrame({"won_time": pd.Series([time]).astype("datetime64[us, UTC]")})
+        assert day in repr(Part("Wins", row, ["won_time"], "", tz))

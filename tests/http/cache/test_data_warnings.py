@@ -13,6 +13,7 @@ import pytest
 
 import pdframe
 from pdframe import DataWarning
+from pdframe._warnings import collect_warnings
 from tests.helpers.scripted_server import Scripted, data
 
 COLUMNS = ["table", "column", "kind", "count", "example", "first_seen"]
@@ -123,3 +124,20 @@ def test_an_account_without_users_is_collected_at_once(server: Scripted, tmp_pat
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_a_call_that_drops_its_warnings_leaves_them_to_the_next(
+    server: Scripted, tmp_path: Path
+) -> None:
+    server.replies += [data(BAD)]
+    with connect(server, tmp_path) as account:
+        account.stages(columns=["id"])
+
+        def silently() -> None:
+            with collect_warnings():
+                account.stages(columns=["id", "order_nr"])
+
+        assert said(silently) == []
+        (text,) = said(lambda: account.stages(columns=["order_nr"]))
+        assert "'order_nr': 2 values do not fit" in text
+        assert said(lambda: account.stages(columns=["order_nr"])) == []

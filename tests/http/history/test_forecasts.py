@@ -227,3 +227,12 @@ def test_as_of_may_be_said_relative_to_now(forecast_twice: sandbox.SandboxAccoun
     assert table.attrs["as_of"] == "2026-09-11T20:59:59.999999+00:00"
     with pytest.raises(ArgumentError, match="as_of='last Fryday' is not a time"):
         forecast_twice.forecast("2026-Q4", as_of="last Fryday", **how)
+
+
+def test_until_may_be_said_relative_to_now(tmp_path: Path) -> None:
+    with connected(tmp_path) as account:
+        account.sync()
+        said = account.forecast("this month", rates=RATES, draws=500)
+        assert said["period"].dt.strftime("%Y-%m").to_list() == ["2026-06"]
+        with pytest.raises(ArgumentError, match="until='thsi month' is not a time"):
+            account.forecast("thsi month", rates=RATES, draws=500)

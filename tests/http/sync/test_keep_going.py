@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from pdframe import sandbox
 from pdframe.errors import ArgumentError, BudgetError, NotCachedError
 from tests.helpers import true_cells
+from tests.helpers.proxy import altered
+from tests.helpers.scripted_server import Reply, fail
 from tests.helpers.tuning import connected_again
 
 pytestmark = pytest.mark.filterwarnings("ignore:deals, column:pdframe.errors.DataWarning")
@@ -208,3 +211,28 @@ def test_since_must_be_a_time(account: sandbox.SandboxAccount) -> None:
     with pytest.raises(ArgumentError, match="since"):
         account.deal_changes(since="soon")
     assert requested(account) == []
+
+
+def test_a_changelog_that_is_refused_later_ends_no_sync(account: sandbox.SandboxAccount) -> None:
+    account.sync()
+    newest = int(account.deals(refresh=False)["id"].max())
+    kept = len(account.deal_changes([newest], keep_going=True))
+
+    def refuse(path: str, params: Mapping[str, str], content: Any) -> Reply | None:
+        return fail(403, "The user may not see this.") if path.endswith("/changelog") else None
+
+    with altered(account, refuse) as refused:
+        done = refused.sync()
+    row = row_of(done)
+    assert (row["mode"], row["rows"]) == ("unavailable", kept)
+    assert "may not see" in row["note"]
+    assert row_of(done, "deals")["mode"] == "full"
+
+
+def test_keep_going_is_kept_without_a_request_as_well(account: sandbox.SandboxAccount) -> None:
+    newest = int(account.deals()["id"].max())
+    account.deal_changes([newest])
+    account.deal_changes([newest], keep_going=True, refresh=False)
+    assert requested(account) == [newest]
+    assert row_of(account.sync())["mode"] == "incremental"
+    assert len(requested(account)) > 1

@@ -29,6 +29,7 @@ from tests.helpers.faults_by_path import fail_at
 from tests.helpers.internals import syncer_of
 from tests.helpers.late_fields import undeclared
 from tests.helpers.proxy import altered, refusing
+from tests.helpers.scripted_server import Reply, fail
 from tests.helpers.tuning import LONG_LISTS
 
 # The company deletes options while rows hold them, and loaders say so.
@@ -468,6 +469,14 @@ def test_where_line_items_are_refused_everything_else_syncs(
         assert (done["mode"].drop(["deal_products", "installments"]) == "full").all()
         with pytest.raises(AccessError, match="may not see"):
             refused.installments()
+
+
+def test_fields_that_are_all_refused_are_a_refusal(account: sandbox.SandboxAccount) -> None:
+    def refuse(path: str, params: Mapping[str, str], content: Any) -> Reply | None:
+        return fail(403, "The user may not see this.") if path.endswith("Fields") else None
+
+    with altered(account, refuse) as refused, pytest.raises(AccessError, match="may not see"):
+        refused.fields(search="price")
 
 
 def test_a_clock_that_went_back_means_another_past(tmp_path: Path) -> None:
