@@ -16,6 +16,7 @@ from matplotlib.container import BarContainer
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pdframe.errors import ArgumentError
+from pdframe.metrics._named_periods import named_period
 from pdframe.plot import _style as style
 
 Places = npt.NDArray[np.int64]
@@ -132,12 +133,16 @@ def month_name(number: int) -> str:
 
 def over(months: Places, as_of: Any) -> npt.NDArray[np.bool_]:
     """Return which months are over at `as_of`; all where it is None. A bare date is the end of that
-    day.
+    day, a year, quarter, month or `pd.Period` its end.
     """
     if as_of is None:
         return np.ones(len(months), np.bool_)
-    bare = (isinstance(as_of, date) and not isinstance(as_of, datetime)) or (
-        isinstance(as_of, str) and len(as_of.strip()) == 10
+    period = named_period(as_of, "as_of")
+    if period is not None:
+        as_of = period[1]
+    bare = period is None and (
+        (isinstance(as_of, date) and not isinstance(as_of, datetime))
+        or (isinstance(as_of, str) and len(as_of.strip()) == 10)
     )
     try:
         # Words like "now" would read the clock, and a number is no time.

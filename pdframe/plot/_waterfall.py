@@ -53,7 +53,7 @@ def draw(
     levels = start + np.cumsum([0.0, *(step.amount for step in steps)])
     most = highest(start, steps, end)
     low, high = min(0.0, levels.min(), end), max(0.0, levels.max(), end)
-    cut = levels.min() > _CUT * high > 0
+    cut = high > levels.min() > _CUT * high
     if cut:
         low = levels.min() - 0.35 * (high - levels.min())
 

@@ -110,11 +110,6 @@ def retention_cohorts(
     customers, nrr = table("customers"), table("nrr")
     begun = customers[:, :1]
     shares = np.divide(customers, begun, out=np.full(customers.shape, np.nan), where=begun > 0)
-    shade = (
-        nrr
-        if values == "nrr"
-        else np.divide(customers, begun, out=np.full(customers.shape, np.nan), where=begun > 0)
-    )
     names = [
         f"{months.month_name(int(number))} ({style.number(count)})"
         for number, count in zip(cohorts, begun[:, 0], strict=True)

@@ -174,7 +174,7 @@ def _write(
     size, gap = style.small(), 0.15 * style.unit()
     need = [max(style.width(text, size) for text in texts) + gap for texts in (after, beside)]
     if inches - sum(need) < _LEAST * inches:
-        after = [text.split(",")[0] for text in after]
+        after = [style.days(length) for length in days]
         need[0] = max(style.width(text, size) for text in after) + gap
     for at, text in enumerate(after):
         style.note(ax, days[at], y[at], text, size=size, shift=(5, 0))

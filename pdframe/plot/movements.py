@@ -17,7 +17,7 @@ from pdframe.plot import _style as style
 from pdframe.plot import _waterfall as waterfall
 from pdframe.plot._waterfall import Step
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 # Movement and colour, in the order of the identity.
 _MOVES = (
@@ -53,8 +53,9 @@ def mrr_movements(
         False: one waterfall: start, each movement's sum, end. True: gains above 0 and losses below,
         the net of them marked.
     as_of
-        When the data was taken; a bare date is the end of that day. Months that are not over by
-        then are hatched, since they are incomplete. None: all are taken for over.
+        When the data was taken; a bare date is the end of that day, a year, quarter, month
+        ("2026-06") or `pd.Period` its end. Months that are not over by then are hatched, since they
+        are incomplete. None: all are taken for over.
     measure
         "arr": amounts times 12, of a year; as `arr_movements` draws them.
     title

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -57,10 +59,20 @@ def style(*names: str) -> ExitStack:
             " matplotlib.style.available."
         )
     restore = ExitStack()
-    restore.enter_context(mpl.rc_context())
+    # Not mpl.rc_context(): without a `with` statement it ends as soon as it is garbage.
+    before: Any = dict(mpl.rcParams.copy())
+    del before["backend"]
+    restore.callback(_restore, before)
     try:
         plt.style.use([_STYLES.get(name, name) for name in names])
     except OSError as missing:
         restore.close()
         raise ArgumentError(f"matplotlib has no such style: {missing}") from None
     return restore
+
+
+def _restore(settings: Any) -> None:
+    """Set matplotlib's settings, without its warnings of those that it deprecates."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mpl.rcParams.update(settings)

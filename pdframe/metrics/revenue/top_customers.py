@@ -64,7 +64,8 @@ def top_customers(
     Raises
     ------
     ArgumentError
-        A column is missing, `as_of` is no time, `n` is below 1, or a currency has no rate.
+        A column is missing, `as_of` is no time, `n` is below 1, or a currency is null or has no
+        rate.
     MixedCurrencyError
         The lines are in several currencies, and there are no `rates`.
 
@@ -209,6 +210,11 @@ def _live(lines: pd.DataFrame, as_of: Any, rates: RateTable | None, tz: str | No
     kept = lines[active].reset_index(drop=True)
     names = kept["currency"].astype("str")
     mrr = amount[active]
+    if names.isna().any():
+        raise ArgumentError(
+            f"currency is null in {int(names.isna().sum()):,} lines that count. Fill it in, or set"
+            " their `problem`."
+        )
     if rates is None:
         several = sorted(names.dropna().unique())
         if len(several) > 1:

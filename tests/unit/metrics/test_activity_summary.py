@@ -94,6 +94,20 @@ def test_by_type_counts_all_deals_by_owner_their_own() -> None:
     assert_frame_equal(named.drop(columns="owner_name"), by_owner.drop(columns="owner_id"))
 
 
+def test_ids_read_as_floats_are_the_same_ids() -> None:
+    activities, deals = written()
+    expected = activity_summary(activities, deals, **JUNE, by="owner_id")
+    floats = activities.astype({"owner_id": "float64"})
+    for theirs in (deals, deals.astype({"owner_id": "float64"})):
+        result = activity_summary(floats, theirs, **JUNE, by="owner_id")
+        assert_frame_equal(result, expected, check_dtype=False)
+    unknown = floats.assign(owner_id=floats["owner_id"].replace({2: np.nan}))
+    result = activity_summary(
+        unknown, deals.assign(owner_id=[1, None, 1, 1]), **JUNE, by="owner_id"
+    )
+    assert result["won"].tolist() == [1, 1]
+
+
 def test_days_are_those_of_the_zone() -> None:
     activities = small_frames.activities(
         [
@@ -119,6 +133,10 @@ def test_an_activity_done_at_an_unknown_time_was_done_when_due() -> None:
     with pytest.warns(DataWarning, match="^activity_summary: 3 activities were done at an unknown"):
         result = activity_summary(activities, **JUNE)
     assert result[["planned", "done", "overdue"]].to_numpy().tolist() == [[1, 1, 0]]
+    # Due after `as_of`, it was not done by then.
+    with pytest.warns(DataWarning, match="unknown time"):
+        later = activity_summary(activities, **{**JUNE, "until": "2026-09-01"})
+    assert later[["planned", "done", "overdue"]].to_numpy().tolist() == [[2, 1, 0]]
     rows = activity_summary_activities(activities.iloc[:0], **JUNE)
     assert (len(rows), rows["event"].cat.categories.tolist()[-1]) == (0, "on a won deal")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
@@ -66,6 +67,17 @@ def test_stage_owner_and_value_are_at_the_right_where_the_frame_has_them() -> No
     assert {"Demo, Ann, €12.5k", "Demo, (none)"} <= {*texts(draw(plot.deal_aging(full)))}
     swiss = full.assign(currency="CHF").head(1)
     assert "Demo, Ann, 12.5k CHF" in texts(draw(plot.deal_aging(swiss)))
+
+
+def test_in_a_narrow_axes_the_days_are_complete() -> None:
+    long = TABLE.head(1).assign(
+        title="A rollout in many countries", owner_name="Somebody", days_in_stage=1_234.0,
+        days_past_close=1_200,
+    )  # fmt: skip
+    _, ax = plt.subplots(figsize=(3, 3))
+    assert "1,234 d" in texts(draw(plot.deal_aging(long, ax)))
+    _, ax = plt.subplots(figsize=(12, 3))
+    assert "1,234 d, 1,200 d past close" in texts(draw(plot.deal_aging(long, ax)))
 
 
 def test_top_is_how_many_are_drawn_and_the_title_says_how_many_more() -> None:

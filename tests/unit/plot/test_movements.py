@@ -93,6 +93,13 @@ def test_what_is_far_above_zero_is_cut_and_says_so() -> None:
     assert ticks[:2] == ["€0", "€500"]
 
 
+def test_bars_are_seen_where_nothing_moved() -> None:
+    ax = draw(plot.mrr_movements(movements(1_000.0, [0.0] * 6)))
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim()[1] > 1_000
+    assert ax.get_ylabel() == ""
+
+
 def test_in_a_small_axes_names_do_not_overlap() -> None:
     _, (ax, _) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     draw(plot.mrr_movements(TABLE, ax, as_of="2026-02-01"))
@@ -136,6 +143,10 @@ def test_by_month_gains_are_above_and_losses_below_with_the_net() -> None:
         (pd.Timestamp("2026-03-01"), []),
         (pd.Timestamp("2026-02-28 12:00", tz="Asia/Tokyo"), [1]),
         (pd.Timestamp("2026-02-28").date(), []),
+        ("2026-02", []),
+        ("2026-Q1", []),
+        ("2026-01", [1]),
+        (pd.Period("2026-01", "M"), [1]),
     ],
 )
 def test_months_that_are_not_over_are_hatched(as_of: object, hatched: list[int]) -> None:

@@ -4,6 +4,7 @@ cell without a line of text.
 
 from __future__ import annotations
 
+import gc
 import pickle
 from pathlib import Path
 from unittest import mock
@@ -64,8 +65,13 @@ def test_a_style_ends_with_its_block_and_lasts_without_one() -> None:
         plt.style.use("pdframe.plot.presentation")
         assert mpl.rcParams["font.size"] == 16
     with mpl.rc_context():
-        plot.style("presentation")
+        plot.style("dark", "presentation")
+        gc.collect()
+        assert mpl.rcParams["figure.facecolor"] == "black"
+        assert mpl.rcParams["font.size"] == 16
         plot.style("light")
+        gc.collect()
+        assert mpl.rcParams["figure.facecolor"] == "white"
         assert mpl.rcParams["font.size"] == 10
 
 

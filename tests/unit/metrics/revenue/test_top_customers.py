@@ -274,3 +274,16 @@ def test_wrong_frames_of_names_are_named() -> None:
         mrr_lines(items, deals, persons=PERSONS[["id"]])
     with pytest.raises(ArgumentError, match="organizations holds an id twice"):
         mrr_lines(items, deals, organizations=pd.concat([ORGANIZATIONS] * 2))
+
+
+@pytest.mark.parametrize("rates", [None, RATES])
+def test_a_line_without_a_currency_is_refused_as_in_the_schedule(rates: Any) -> None:
+    lines = named(
+        {"customer": 1, "item_price": 50.0, "start": "2025-03-01"},
+        {"customer": 2, "item_price": 30.0, "start": "2025-03-01"},
+    )
+    lines.loc[0, "currency"] = None
+    with pytest.raises(ArgumentError, match="currency is null in 1 lines that count"):
+        top_customers(lines, as_of=JUNE, rates=rates)
+    with pytest.raises(ArgumentError, match="currency is null in 1 lines that count"):
+        mrr_schedule(lines, since="2026-06", until="2026-06", rates=rates)
