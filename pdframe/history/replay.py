@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._named_periods import named_period
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
 from pdframe.cache.data_warnings import DataWarnings
@@ -30,7 +31,6 @@ from pdframe.history.deal_history import known_by_changelog
 from pdframe.history.deal_history import line_history as changes_of_lines
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.history.stage_visits import Knowledge, visits_table
-from pdframe.metrics._named_periods import named_period
 from pdframe.metrics._periods import known_by
 from pdframe.schema.catalog import STAGES
 from pdframe.schema.deals import DEALS

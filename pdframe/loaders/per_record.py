@@ -105,14 +105,12 @@ def deal_changes(
     """
     if not (isinstance(keep_going, bool) or keep_going == "stop"):
         raise ArgumentError(f"keep_going must be True, False or 'stop', not {keep_going!r}.")
+    # Without a request now, later syncs go on all the same.
+    if keep_going == "stop" or (keep_going and refresh is False):
+        with self._store.lock():
+            keep_up_to_date(self._store, "deal_changes", keep_going is True)
     if keep_going == "stop":
-        with self._store.lock():
-            keep_up_to_date(self._store, "deal_changes", False)
         return _cached_rows(self, "deal_changes", ids, labels, names, columns)
-    if keep_going and refresh is False:
-        # No request is sent now: later syncs go on all the same.
-        with self._store.lock():
-            keep_up_to_date(self._store, "deal_changes", True)
     start = None
     if since is not None:
         start = moment(absolute(since, server_now(self._store), self.tz, "since"), self.tz, "since")

@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe._advice import SOURCES, did_you_mean
+from pdframe._named_periods import named_period
 from pdframe._plain import holds_lists, plain_column, plain_frame
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._named_periods import named_period
 
 Micros = NDArray[np.int64]
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pdframe._named_periods import named_period
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, MixedCurrencyError
 from pdframe.metrics._arguments import in_zone, local_date, moment, require_columns, zone_of
@@ -26,7 +27,6 @@ from pdframe.metrics._columns import (
     times,
     warn_of_uncountable,
 )
-from pdframe.metrics._named_periods import named_period
 from pdframe.metrics._notes import noted
 
 RateTable = Mapping[str, float] | pd.DataFrame

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from pdframe._named_periods import named_period
 from pdframe.errors import ArgumentError
-from pdframe.metrics._named_periods import named_period
 from pdframe.plot import _style as style
 
 Places = npt.NDArray[np.int64]

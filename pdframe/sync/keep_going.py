@@ -10,18 +10,23 @@ company's other programs share.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from pdframe.api.limits import TokenBudget
 from pdframe.cache.store import Manifest, Store
+from pdframe.errors import AccessError, BudgetError
 from pdframe.schema import Table
-from pdframe.sync.children import KEEP_GOING
+from pdframe.sync.children import KEEP_GOING, ChildrenSync
+from pdframe.sync.fetch_state import Want
+from pdframe.sync.options import UNAVAILABLE
 from pdframe.sync.plan_costs import Estimate
 
 __all__ = [
     "KEPT_UP_TO_DATE",
     "affordable",
     "estimated",
+    "go_on",
     "is_kept_up_to_date",
     "keep_up_to_date",
     "sync_note",
@@ -65,6 +70,21 @@ def affordable(budget: TokenBudget, cost: int, planned: int = 0) -> int | None:
         if limit is not None and left is not None
     ]
     return max(0, min(bounds) // cost) if bounds else None
+
+
+def go_on(children: ChildrenSync, budget: TokenBudget, cost: int) -> AccessError | None:
+    """Fetch the records that are due, as many as today's tokens allow. What this user or plan
+    cannot see ends no sync, as of any other table: return that refusal.
+    """
+    want = Want(None, now=True, listed=True, most=affordable(budget, cost))
+    try:
+        with suppress(BudgetError):
+            children.run(want)
+    except AccessError as error:
+        if error.status not in UNAVAILABLE:
+            raise
+        return error
+    return None
 
 
 def sync_note(table: Table, fetched: int, tokens: int, due: int) -> str:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from pdframe.cache.options import MEBIBYTE, CacheOptions
 
+UNAVAILABLE = frozenset({402, 403})
+"""Statuses of what this user or plan cannot see: the table is left out, the sync goes on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncOptions(CacheOptions):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
@@ -17,7 +17,7 @@ from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.quarantine import delete_old_copies, remove_damaged
 from pdframe.cache.store import Manifest, Store
-from pdframe.errors import AccessError, BudgetError, DamagedError
+from pdframe.errors import AccessError, DamagedError
 from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import ChildrenSync
@@ -26,15 +26,15 @@ from pdframe.sync.fetch import Fetcher
 from pdframe.sync.fetch_state import Want
 from pdframe.sync.keep_going import (
     KEPT_UP_TO_DATE,
-    affordable,
     estimated,
+    go_on,
     is_kept_up_to_date,
     keep_up_to_date,
     sync_note,
 )
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import METADATA, UNEXPLAINED, newest_update, unexplained
-from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
+from pdframe.sync.options import DEFAULT_OPTIONS, UNAVAILABLE, SyncOptions
 from pdframe.sync.plan import (
     ALWAYS,
     UP_TO_DATE,
@@ -60,7 +60,6 @@ from pdframe.sync.table_sync import Mode, TableSync
 
 # A table of that many rows gives memory back after its sync.
 RELEASE_ROWS = 5_000
-_UNAVAILABLE = frozenset({402, 403})
 T = TypeVar("T")
 
 
@@ -355,20 +354,13 @@ class Syncer:
             ):
                 self.store.prepare()
                 children = self._children(table, tick)
-                most = affordable(self.budget, source.cost)
-                mode: Mode = "incremental"
-                missing, refusal = "", ""
-                try:
-                    with suppress(BudgetError):
-                        children.run(Want(None, now=True, listed=True, most=most))
-                except AccessError as error:
-                    # As of any other table: what the user may not see ends no sync.
-                    if error.status not in _UNAVAILABLE:
-                        raise
-                    mode, missing, refusal = "unavailable", error.missing, str(error)
+                refused = go_on(children, self.budget, source.cost)
                 self._note_tokens(name, spent)
-            text = refusal or sync_note(table, children.fetched, spent.tokens, children.total)
-            done[name] = self._row(name, mode, children.counts, spent, text, missing)
+            text = sync_note(table, children.fetched, spent.tokens, children.total)
+            row = self._row(name, "incremental", children.counts, spent, text)
+            if refused is not None:
+                row = replace(row, mode="unavailable", note=str(refused), missing=refused.missing)
+            done[name] = row
 
     def _outdated_metadata(self, row: SyncRow) -> list[str]:
         """Return the lists of metadata that lack an id or a hash of the rows of a table that was
@@ -517,7 +509,7 @@ class Syncer:
             try:
                 mode, counts, note = TableSync(table, fetcher, self.store, self.now, policy).run()
             except AccessError as error:
-                if strict or error.status not in _UNAVAILABLE:
+                if strict or error.status not in UNAVAILABLE:
                     raise
                 note, missing = str(error), error.missing
                 note_withheld(self.store, name)
