@@ -120,6 +120,8 @@ def forecast(
 
     Raises
     ------
+    ArgumentError
+        `as_of` is in the future, or as in `metrics.forecast`.
     InsufficientDataError
         Too few deals were closed or won, or `until` is past the follow-up.
     MixedCurrencyError
@@ -161,6 +163,12 @@ def forecast(
         for name, when in (("as_of", as_of), ("until", until))
     )
     moment = now if as_of is None else known_by(then, tz, "as_of")
+    # A day that is not over is known so far.
+    if moment > known_by(now.tz_convert(tz).date(), tz, "as_of"):
+        raise ArgumentError(
+            f"as_of={as_of!r} is in the future: by the server's clock it is"
+            f" {now.tz_convert(tz):%Y-%m-%d %H:%M} ({tz})."
+        )
     arguments: dict[str, Any] = {
         "as_of": moment,
         "until": until,

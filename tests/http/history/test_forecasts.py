@@ -225,6 +225,10 @@ def test_as_of_may_be_said_relative_to_now(forecast_twice: sandbox.SandboxAccoun
     # Now is Sunday 13 September 2026.
     table = forecast_twice.forecast("2026-Q4", as_of="last Friday", **how)
     assert table.attrs["as_of"] == "2026-09-11T20:59:59.999999+00:00"
+    with pytest.raises(ArgumentError, match="as_of='2026-12-01' is in the future"):
+        forecast_twice.forecast("2026-Q4", as_of="2026-12-01", **how)
+    today = forecast_twice.forecast("2026-Q4", as_of="today", **how)
+    assert len(today) == len(table)
     with pytest.raises(ArgumentError, match="as_of='last Fryday' is not a time"):
         forecast_twice.forecast("2026-Q4", as_of="last Fryday", **how)
 
