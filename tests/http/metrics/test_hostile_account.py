@@ -24,6 +24,8 @@ from tests.helpers.hostile_checks import ADDED_UP, LOADERS, SHOWN_BESIDE, ZONES,
 
 REQUESTED_BESIDE = {
     "as_of",
+    "changes",
+    "deal",
     "fields",
     "search",
     "search_field",
@@ -31,6 +33,8 @@ REQUESTED_BESIDE = {
     "estimate",
     "sync",
     "export",
+    "url",
+    "warnings",
 }
 NO_FRAME = {"cache_path", "close", "company", "currency", "tokens_today", "tz", "user"}
 ISSUED = {"forecast", "track_record"}
@@ -106,6 +110,15 @@ def test_other_methods_answer_or_refuse(hurt: Loaded) -> None:
     )
     assert len(account.status()) > 0
     assert len(account.estimate()) > 0
+    assert len(account.warnings()) > 0
+    deals = account.deals(refresh=False)
+    links = account.url("deals", deals["id"])
+    assert links[deals["id"].notna().to_numpy()].str.startswith("https://").all()
+    for number in deals.loc[deals["id"] > 0, "id"].iloc[::25]:
+        card = account.deal(int(number))
+        assert "\x1b" not in str(card)
+        assert "<script" not in card._repr_html_()
+    assert isinstance(account.changes("2026-06-30 12:00", refresh=False), pd.DataFrame)
     for ask in (
         lambda: account.search("deal"),
         lambda: account.search_field("deal", "deal", "title"),
