@@ -119,8 +119,8 @@ def test_the_names_of_small_lists_are_there_by_default(account: sandbox.SandboxA
 def test_names_are_added_as_the_account_was_opened_to_add_them() -> None:
     options = {"seed": 3, "deals": 60, "company": "hostile", "burst": 100_000, "progress": False}
     with (
-        sandbox.connect(company="hostile", **options, names=False) as none,
-        sandbox.connect(company="hostile", **options, names=True) as every,
+        sandbox.connect(**options, names=False) as none,
+        sandbox.connect(**options, names=True) as every,
     ):
         assert names_in(none.deals()) == []
         assert "users" not in paths(none)
