@@ -495,7 +495,7 @@ def test_groups_by_the_first_visit_and_by_deals() -> None:
         ({"pipeline_id": 3}, "stages has none of pipeline 3; it has those of 1, 2"),
         (
             {"pipeline_id": "one"},
-            r"'one' is not the id of a pipeline\. The pipelines of stages are 1, 2;",
+            r"'one' is a name, and stages has no column 'pipeline_name'\. .* or an id: 1, 2\.",
         ),
         ({"pipeline_id": None, "visits": known_visits()}, "pipelines are 1, 2"),
         ({"skipped": "all"}, "skipped must be one of 'implied', 'touched', 'strict', not 'all'"),
