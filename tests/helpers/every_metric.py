@@ -357,7 +357,7 @@ CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "backtest": lambda r: plot.backtest(r["backtest"]),
     "billing": lambda r: plot.billing(one_currency(r["billing_schedule"])),
     "calibration": lambda r: plot.calibration(r["calibration"]),
-    "changes_summary": lambda r: plot.changes_summary(r["changes_summary"]),
+    "changes_summary": lambda r: plot.changes_summary(r["changes_summary"].head(1)),
     "deal_aging": lambda r: plot.deal_aging(r["deal_aging"].head(30)),
     "flow": lambda r: plot.flow(r["stage_moves"]),
     "forecast": lambda r: plot.forecast(r["forecast"].head(1)),

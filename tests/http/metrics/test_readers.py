@@ -254,6 +254,8 @@ DRAWN = (
     "backtest",
     "billing_schedule",
     "calibration",
+    "changes_summary",
+    "deal_aging",
     "forecast",
     "forecast_changes",
     "funnel",
