@@ -363,7 +363,7 @@ class _Unknown:
     kind: str
 
     def warn(self, values: Sequence[object], cells: int) -> None:
-        """Warn of the values, which are in so many cells."""
+        """Warn of the values, with the number of cells that hold them."""
         what, shown = "options that are not defined (any more)", [*map(str, values)]
         if self.kind == OUTSIDE:
             what, shown = "values outside its vocabulary", [*map(shorten, values)]

@@ -69,7 +69,7 @@ def shown(value: Any, most: int = 32) -> str:
 
 
 def fitted(value: Any, inches: float, size: float, most: int = 32) -> str:
-    """Return text as `shown`, cut until it is no wider than so many inches at a size in points."""
+    """Return text as `shown`, cut until it fits a width in inches at a size in points."""
     text = shown(value, most)
     while len(text) > 4 and width(text, size) > inches:
         most = min(most, len(text)) - 1
@@ -78,7 +78,7 @@ def fitted(value: Any, inches: float, size: float, most: int = 32) -> str:
 
 
 def wrapped(value: Any, inches: float, size: float, most: int, lines: int = 2) -> str:
-    """Return text as `shown`, in up to so many lines of this width; the last one is cut."""
+    """Return text as `shown`, in a limited number of lines of this width; the last one is cut."""
     words, result = shown(value, most).split(" "), [""]
     for word in words:
         longer = f"{result[-1]} {word}".lstrip()

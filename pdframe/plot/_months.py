@@ -231,7 +231,7 @@ def amount(value: float, most: float, *, sign: bool = False, brief: bool = False
 
 
 def fitting(ax: Axes, places: float, texts: Callable[[bool], list[str]]) -> list[str] | None:
-    """Return amounts that are written next to each other, at so many places of the Axes: exact,
+    """Return amounts that are written next to each other, at some places of the Axes: exact,
     else in brief; None where neither has room. `texts` writes them, in brief or not.
     """
     room = style.inches(ax) / max(places, 1)

@@ -170,7 +170,7 @@ def note(
     shift: tuple[float, float] = (0, 0),
     box: str | None = None,
 ) -> Text:
-    """Write a text of the chart at a place, moved by so many points for type of the default size.
+    """Write a text of the chart at a place, moved by points, for type of the default size.
 
     `at` is the transform of the place, that of the data by default; `box` the colour under it.
     """

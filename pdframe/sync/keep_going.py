@@ -100,7 +100,7 @@ def sync_note(table: Table, fetched: int, tokens: int, due: int) -> str:
 
 
 def estimated(table: Table, due: int, budget: TokenBudget, planned: Sequence[Estimate]) -> Estimate:
-    """Price how a sync that costs what is `planned` goes on with a table, of which so many records
+    """Price how a sync that costs what is `planned` goes on with a table, of which `due` records
     are due.
     """
     cost = table.sources[0].cost

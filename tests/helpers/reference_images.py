@@ -29,7 +29,7 @@ STYLES = ("light", "dark", "presentation")
 DPI, GAP = 34, 4
 # As few as keep the mean colour of every square.
 COLORS, LOST = (48, 96, 160, 256), 6.0
-# Squares of so many pixels are compared by their mean colour: letters that move by a part of a
+# Squares of this many pixels are compared by their mean colour: letters that move by a part of a
 # pixel with another version of matplotlib or FreeType do not count, a bar or a line of text does.
 SQUARE, MOST_DIFFERENCE, MOST_SQUARES = 8, 22.0, 0.004
 

@@ -33,7 +33,7 @@ class Contacts:
         self._seen = -1
         self._open_fields: dict[str, list[tuple[str, Plan, list[int]]]] = {}
         self._namesakes: Counter[tuple[str, ...]] = Counter()
-        self.retired: set[int] = set()  # options that nobody chooses any more
+        self.retired: set[int] = set()  # options that no deal chooses any more
 
     def named(self, entity: str, name: str) -> str:
         """Return the code under which the plan of that name was created."""

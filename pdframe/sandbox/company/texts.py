@@ -40,7 +40,7 @@ class Texts:
     standard_options
         Options of standard fields that replace the usual ones.
     removes_options
-        Whether the administrator removes options that deals still hold; else nobody chooses them
+        Whether the administrator removes options that deals still hold; else no deal chooses them
         any more.
     """
 
@@ -212,7 +212,7 @@ class Texts:
         return f"{_ascii(first)}.{_ascii(last)}@{slug}.example"
 
     def org_name(self, head: str, middle: str, tail: str, region: int, namesakes: int) -> str:
-        """Return the name of an organization, when so many have the same parts already."""
+        """Return the name of an organization, when a number of them have the same parts already."""
         towns = self._towns[region]
         town = f" {towns[(namesakes - 1) % len(towns)]}" if namesakes else ""
         number = f" {1 + namesakes // len(towns)}" if namesakes > len(towns) else ""
