@@ -492,12 +492,8 @@ def _deals_since(store: Store, start: pd.Timestamp) -> list[int]:
     """Return the cached deals that were created or moved to another stage since a time."""
     deals = store.read("deals", ["id", "add_time", "stage_change_time"])
     limit = pa.scalar(start.to_pydatetime(), pa.timestamp("us", "UTC"))
-    is_recent = [
-        pc.fill_null(pc.greater_equal(deals[name], limit), False)
-        for name in ("add_time", "stage_change_time")
-    ]
-    ids: list[int] = deals.filter(pc.or_(*is_recent))["id"].to_pylist()
-    return sorted(ids)
+    is_recent = [pc.greater_equal(deals[name], limit) for name in ("add_time", "stage_change_time")]
+    return sorted(deals.filter(pc.or_kleene(*is_recent))["id"].to_pylist())
 
 
 def _cached_rows(
