@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import _thread
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -252,8 +253,21 @@ def test_an_interruption_does_not_wait_and_nothing_is_written_after_it(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Interrupted at any moment; the lock is held as long as anything is written."""
+    """Interrupted at any moment; the lock is held as long as anything is written.
+
+    Python itself swallows an interruption that arrives in a weak reference's callback: the sync
+    then goes on to its end, and `sys.unraisablehook` hears of it.
+    """
     _, rows, tokens = one_by_one
+    swallowed: list[Any] = []
+    reported = sys.unraisablehook
+
+    def unraisable(failure: Any) -> None:
+        if isinstance(failure.exc_value, KeyboardInterrupt):
+            swallowed.append(failure.exc_type)
+        else:
+            reported(failure)
+
     locked, written_without, lock, publish = [0], [], Store.lock, Store.publish
 
     @contextmanager
@@ -279,6 +293,7 @@ def test_an_interruption_does_not_wait_and_nothing_is_written_after_it(
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     monkeypatch.setattr(Store, "lock", noting)
     monkeypatch.setattr(Store, "publish", writing)
+    monkeypatch.setattr(sys, "unraisablehook", unraisable)
     interrupted = 0
     for moment in range(6):
         server.reset_stats()
@@ -301,7 +316,8 @@ def test_an_interruption_does_not_wait_and_nothing_is_written_after_it(
         # Nothing is asked for more than twice, and what was finished only once.
         assert server.stats.tokens < 2 * tokens
         assert locked == [0]
-    assert interrupted == 6
+    assert interrupted + len(swallowed) == 6
+    assert interrupted >= 4
     assert written_without == []
 
 
