@@ -61,11 +61,12 @@ class BiSet:
     """What a layout yields: tables, how they relate, and notes such as why a table is empty.
 
     `tables` may be an iterator: each table is then computed when it is written, and released.
+    Relationships and notes are complete once the last table was taken: read them after it.
     """
 
     tables: Iterator[BiTable] | Sequence[BiTable]
-    relationships: tuple[Relationship, ...] = ()
-    notes: tuple[str, ...] = ()
+    relationships: Sequence[Relationship] = ()
+    notes: Sequence[str] = ()
 
 
 __all__ = ["BiSet", "BiTable", "ColumnNote", "Relationship"]
