@@ -1,5 +1,5 @@
-"""What every command shares: exit codes, errors as JSON, and the one JSON object on standard output.
-Imports neither pandas nor pyarrow.
+"""What every command shares: exit codes, errors as JSON, the one object on standard output. Imports
+neither pandas nor pyarrow.
 """
 
 from __future__ import annotations
@@ -102,8 +102,7 @@ def print_object(
     notes: Sequence[str] = (),
     error: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the result of a command as one JSON object, in ASCII: a terminal or file of any encoding
-    keeps every label.
+    """Print the result of a command as one JSON object, in ASCII: every encoding keeps all labels.
 
     An interruption while it prints waits for its end.
     """

@@ -42,8 +42,8 @@ class Result:
 
 
 def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame as JSON holds them: null for no value, times in ISO 8601, durations
-    in seconds.
+    """Return the rows of a frame as JSON holds them: no value is null, times are ISO 8601,
+    durations seconds.
     """
     columns = [
         [json_value(value) for value in frame.iloc[:, place].astype("object")]

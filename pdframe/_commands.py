@@ -70,8 +70,8 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _noting(notes: list[str]) -> Iterator[None]:
-    """Print each warning as a sentence on standard error, without a line of source code, and collect
-    it.
+    """Collect each warning, and print it on standard error as a sentence without a line of source
+    code.
     """
 
     def note(

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run a command; what ends it is reported on standard error, and as JSON where that is wanted."""
+    """Run a command; report what ends it on standard error, and as JSON where that is wanted."""
     try:
         if options.command == "notebooks":
             return _notebooks(options)

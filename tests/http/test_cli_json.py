@@ -1,4 +1,4 @@
-"""`--json`: one object on standard output, whatever happens, and an exit code that says what did."""
+"""`--json`: one object on standard output, whatever happens, and an exit code that fits it."""
 
 from __future__ import annotations
 
