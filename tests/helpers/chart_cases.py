@@ -273,8 +273,9 @@ def deal_aging(case: Case) -> Axes:
             "days_in_stage": 3.0 + (at * 37) % 211,
             "median_days": [None if n % 13 == 5 else 12.0 + n % 5 * 9 for n in at],
             "share_longer": 1 / (1 + (at * 37) % 211),
+            "days_to_rotten": [None if n % 3 == 1 else 60.0 for n in at],
             "rotten": at % 3 == 0,
-            "days_past_close": [float(max(n % 40 - 20, 0)) for n in at],
+            "days_past_close": [None if n % 4 == 1 else float(max(n % 40 - 20, 0)) for n in at],
         }
     )
     return plot.deal_aging(table, top=30 if case.name == "30 groups" else 15)
