@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -60,7 +61,8 @@ def lookups(
         Whether to read lists of metadata at any age: a rename shows at once.
     by_default
         Whether these names were not requested: products and projects are refreshed like metadata,
-        a list may be older where it cannot be refreshed, and no warning names an unavailable one.
+        and a list may be older where it cannot be refreshed. A list that the API withholds is said
+        once an account; one that is not cached with `cache_alone` is not.
 
     Returns
     -------
@@ -74,6 +76,7 @@ def lookups(
     """
     columns = list(wanted)
     missing: dict[str, str] = {}
+    withheld: set[str] = set()
     for name in dict.fromkeys(column.table for column in columns):
         if not cache_alone:
             try:
@@ -86,6 +89,7 @@ def lookups(
                 if error.status == 401:
                     raise
                 missing[name] = str(error.args[0])
+                withheld.add(name)
             except (BlockedError, BudgetError, RateLimitError, TransportError):
                 # Names that were not requested may be older, so that the table itself is shown.
                 if not by_default or syncer.store.manifest(name) is None:
@@ -102,7 +106,16 @@ def lookups(
             )
         else:
             missing.pop(name, None)
-    for name, why in {} if by_default else missing.items():
+    for name, why in missing.items():
+        if by_default:
+            if name in withheld:
+                # The same words for every table with such names, so that they are said once.
+                warn(
+                    f"Names from table {name!r}, such as {_usual_name(name)}, are null because it"
+                    f" is unavailable: {why}",
+                    once=True,
+                )
+            continue
         affected = [column.name for column in columns if column.table == name]
         verb = "is" if len(affected) == 1 else "are"
         warn(
@@ -128,6 +141,14 @@ def _is_cached(syncer: Syncer, name: str, *, forgiving: bool) -> bool:
         if not forgiving:
             raise
         return False
+
+
+def _usual_name(table: str) -> str:
+    """Return the column of names from this table that most tables have."""
+    names = Counter(
+        column.name for each in TABLES.values() for column in each.names if column.table == table
+    )
+    return names.most_common(1)[0][0]
 
 
 def empty_lookup(column: NameColumn) -> Lookup:
