@@ -199,6 +199,13 @@ class Store:
             refuse_newer(path, content, FORMAT)
             raise damaged(path, "it is not the manifest that was written", table) from error
 
+    def usable_manifest(self, table: str) -> Manifest | None:
+        """Return the manifest of `table`; None where nothing is cached, or where it is damaged."""
+        try:
+            return self.manifest(table)
+        except DamagedError:
+            return None
+
     def stray_parts(self, table: str) -> list[Path]:
         """Return the part files of a table that has no manifest."""
         folder = self.root / table
