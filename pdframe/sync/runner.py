@@ -8,13 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from pdframe._memory import release_memory
 from pdframe._progress import NoTick, Tick
 from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.api.limits import Spent, TokenBudget
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.parts import release_memory
 from pdframe.cache.quarantine import delete_old_copies, remove_damaged
 from pdframe.cache.store import KEPT, Store
 from pdframe.errors import AccessError, DamagedError, PdframeError
@@ -46,7 +46,7 @@ from pdframe.sync.plan import (
 from pdframe.sync.plan_costs import Estimate, Pricing
 from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
 from pdframe.sync.reporting import WorkerReporter, tables_at_once
-from pdframe.sync.schedule import Schedule
+from pdframe.sync.schedule import Schedule, begin, finish, unfinished_since
 from pdframe.sync.table_sync import Outcome, SyncRow, TableSync, sync_row, unable
 
 # A table of that many rows gives memory back after its sync.
@@ -252,8 +252,8 @@ class Syncer:
             WorkerReporter(lambda name: self._bar(name, order), lock) as reporter,
         ):
             self.store.prepare()
-            interrupted = self.store.unfinished_since()
-            self.store.begin(interrupted or self.now())
+            interrupted = unfinished_since(self.store)
+            begin(self.store, interrupted or self.now())
             policy = replace(
                 policy,
                 unfinished_since=interrupted,
@@ -272,9 +272,10 @@ class Syncer:
                 workers=policy.options.workers,
             ):
                 reporter.done(name)
-                schedule.finish(row)
-            self.store.finish()
-            delete_old_copies(self.store)
+                schedule.add(row)
+            finish(self.store)
+            if self.store.has_copies():
+                delete_old_copies(self.store)
 
     def _kept_up_to_date(self) -> list[Table]:
         """Return the tables that cost a request a record and are kept up to date all the same."""
@@ -370,7 +371,8 @@ class Syncer:
                     done[part] = self._sync_table(
                         part, tick, policy, strict=strict and part in required
                     )
-            delete_old_copies(self.store)
+            if self.store.has_copies():
+                delete_old_copies(self.store)
         return done
 
     def _sync_table(

@@ -2,18 +2,51 @@
 
 The rows of a table can show that a list of metadata is out of date (`metadata`): then that list
 joins the schedule, or is done once more.
+
+A file says that a sync is under way (`begin`, `finish`): where it was interrupted, the next one
+need not pay again for the tables that it finished (`plan.skip_note`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from pdframe._files import seal, unseal, write_atomic
 from pdframe.cache.store import Store
+from pdframe.errors import CacheError
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import note_if_newer, note_unexplained, outdated_lists
 from pdframe.sync.plan import Policy, dependencies, in_order, skip_note
 from pdframe.sync.table_sync import Outcome, SyncRow, sync_row, unable
+
+UNFINISHED = "unfinished.json"
+
+
+def unfinished_since(store: Store) -> datetime | None:
+    """Return when the last sync began, where it did not finish; else None."""
+    try:
+        return datetime.fromisoformat(unseal((store.root / UNFINISHED).read_bytes())["began"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def begin(store: Store, at: datetime) -> None:
+    """Record that a sync is under way."""
+    try:
+        write_atomic(store.root / UNFINISHED, seal({"began": at.isoformat()}))
+    except OSError as error:
+        raise CacheError(
+            f"The cache folder {store.root} cannot be written: {error.strerror}. No request was"
+            " sent."
+        ) from error
+
+
+def finish(store: Store) -> None:
+    """Record that the sync finished."""
+    with contextlib.suppress(OSError):
+        (store.root / UNFINISHED).unlink(missing_ok=True)
 
 
 class Schedule:
@@ -70,7 +103,7 @@ class Schedule:
                 self._request_outdated(skipped)
         return begun
 
-    def finish(self, row: SyncRow) -> None:
+    def add(self, row: SyncRow) -> None:
         """Note that a table is done."""
         self._done[row.table] = row
         self._running.discard(row.table)
