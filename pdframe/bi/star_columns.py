@@ -1,7 +1,8 @@
 """Columns of a star: from frames of the loaders to plain Arrow columns with a note on each.
 
-One declaration feeds all: what a column means, its unit and what null says come from `pdframe.schema`
-or from the field list; names are the API's, and of custom fields their label in snake case.
+One declaration feeds all: what a column means, its unit and what null says come from
+`pdframe.schema` or from the field list; names are the API's, and of custom fields their label in
+snake case.
 """
 
 from __future__ import annotations

@@ -206,10 +206,10 @@ def visit_table(building: Building, visits: pd.DataFrame, deals: DealKeys) -> Bi
         Description(None, "deal_id", "Id of the deal, also of one without a row"),
     )
     _columns(building, builder, visits, STAGE_VISITS, name)
-    stay = plain(visits["left_at"] - visits["entered_at"])
+    length = plain(visits["left_at"] - visits["entered_at"])
     builder.put(
         "visit_hours",
-        stay,
+        length,
         Description(
             meaning="Length of the visit, from `entered_at` to `left_at`",
             unit="hours",

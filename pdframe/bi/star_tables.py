@@ -126,8 +126,10 @@ def add_columns(
     codes = dict(pairs(custom, dictionary))
     # A field without a label is named by its hash in the frame.
     chosen = snake(
-        [("" if name == code and dictionary[name].label == "" else name, code)
-         for name, code in codes.items()],
+        [
+            ("" if name == code and dictionary[name].label == "" else name, code)
+            for name, code in codes.items()
+        ],
         reserved=reserved,
     )
     names |= {name: chosen[code] for name, code in codes.items()}
@@ -238,8 +240,8 @@ def _bridge(
             reference, target = REFERENCES[part.name]
             if reference == key[1]:
                 continue  # the record itself
-            found = building.keys.get(target[0], Keys(pa.chunked_array([[]], pa.int64())))
-            keys = found.of(pa.chunked_array([column]))
+            known_keys = building.keys.get(target[0], Keys(pa.chunked_array([[]], pa.int64())))
+            keys = known_keys.of(pa.chunked_array([column]))
             builder.reference(reference, keys, target, about, active=False)
         else:
             builder.put(own, _text(column), about)

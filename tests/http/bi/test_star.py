@@ -82,9 +82,7 @@ def test_missing_and_dangling_ids_have_their_keys(
             if column not in frame.columns:
                 continue
             ids = frame[column]
-            expected = [
-                -1 if pd.isna(one) else one if one in known[target] else -2 for one in ids
-            ]
+            expected = [-1 if pd.isna(one) else one if one in known[target] else -2 for one in ids]
             assert own[key].iloc[extra:].to_list() == expected
             checked += 1
     assert checked == 22
@@ -152,9 +150,9 @@ def test_totals_are_those_of_pandas(account: sandbox.SandboxAccount, made: Star)
         "select currency_key, status, sum(value) from fact_deals join dim_deal using (deal_key)"
         " group by all order by all"
     ).fetchall()
-    found = {(currency, status): round(value, 2) for currency, status, value in rows}
-    assert found == {key: value for key, value in expected.to_dict().items() if key in found}
-    assert sum(found.values()) == pytest.approx(deals["value"].sum(), abs=0.01)
+    actual = {(currency, status): round(value, 2) for currency, status, value in rows}
+    assert actual == {key: value for key, value in expected.to_dict().items() if key in actual}
+    assert sum(actual.values()) == pytest.approx(deals["value"].sum(), abs=0.01)
     items = frame_of(account, "deal_products")
     assert database.execute(
         "select sum(line_sum), sum(quantity), count(*) from fact_deal_line_items"
@@ -175,11 +173,11 @@ def test_lists_are_bridges_and_joined_texts(account: sandbox.SandboxAccount, mad
             if isinstance(cell, list | np.ndarray) and len(cell)
         }
         bridge = made.frame(f"bridge_{table}_label_ids")
-        found = {
+        actual = {
             int(number): rows.sort_values("position")["value"].to_list()
             for number, rows in bridge.groupby(key)
         }
-        assert found == labels
+        assert actual == labels
         texts = made.frame(dimension).set_index(key)["label_ids"].dropna()
         assert texts.to_dict() == {number: "; ".join(cell) for number, cell in labels.items()}
         checked += len(labels)
@@ -203,9 +201,7 @@ def test_bridges_of_objects_have_a_column_a_part(
     assert list(zip(*(bridge[name].to_pylist() for name in names), strict=True)) == rows
 
 
-def test_custom_fields_are_columns_of_the_deal(
-    account: sandbox.SandboxAccount, made: Star
-) -> None:
+def test_custom_fields_are_columns_of_the_deal(account: sandbox.SandboxAccount, made: Star) -> None:
     fields = account.fields("deals")
     custom = fields[fields["is_custom"] & fields["column"].notna()]
     notes = {note.code: note for note in made.tables["dim_deal"].columns}
@@ -215,12 +211,12 @@ def test_custom_fields_are_columns_of_the_deal(
         code = row.code if pd.isna(row.subfield) else f"{row.code}_{row.subfield}"
         note = notes[code]
         assert note.label == row.label
-        found = table[note.column_name].to_list()
+        actual = table[note.column_name].to_list()
         values = frame[row.column]
         if isinstance(values.dtype, pd.ArrowDtype):
             continue
         # Each cell is null in both or equal in both.
-        for one, other in zip(found, values.astype(object).to_list(), strict=True):
+        for one, other in zip(actual, values.astype(object).to_list(), strict=True):
             assert (pd.isna(one) and pd.isna(other)) or one == other, row.column
 
 
