@@ -4,11 +4,11 @@ They are opt-in, because they cost a request a record. `ids` are the records, as
 column of a frame; nulls in it are ignored.
 
 The cache keeps the rows record by record, and `refresh` and `max_age` apply to each record: only
-records that are too old, or not cached, are requested. A frame holds the rows of these records
-only, ordered by their ids (a table with an `id` of its own: by that), then by time; rows of the
-same second in the order of the API. A `DataWarning` names ids that the API does not know. After an
-error (`BudgetError`) the finished records are kept, and the same call resumes within a week. Where
-ids may be omitted, `refresh="full"` without ids reloads the list of the records first.
+records that are too old, not cached, or changed since by their cached list are requested. A frame
+holds the rows of these records only, ordered by their ids (a table with an `id` of its own: by
+that), then by time; rows of the same second in the order of the API. A `DataWarning` names ids that
+the API does not know. After an error (`BudgetError`) the finished records are kept, and the same
+call resumes within a week. `refresh="full"` without ids reloads the list of the records first.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def deal_changes(
     /deals/{id}/changelog, 20 tokens a deal.
 
     A deal is requested again only after a change (of its `update_time`, stage, status, value ...),
-    so a later call costs only the changed deals. A load that runs out of budget keeps the finished
+    so a later call costs 20 tokens per changed deal: of any age, if the cached deals show the
+    change, for example after `account.sync()`. A load that runs out of budget keeps the finished
     deals, and the same call resumes with the others. `field_key` is the API's code; `names=True`
     adds its label.
 
