@@ -81,10 +81,10 @@ def deal_changes(
     keep_going
         True: each later `account.sync()` (or `pdframe sync`) without names goes on with the deals
         that are not loaded or have changed, the newest first, within `max_tokens`, of which it
-        leaves a quarter to other calls; half of the account's own daily budget is left too. The
-        row `deal_changes` of its result says what that spent and what is left. The cache keeps
-        this, so that a sync of another process goes on as well. "stop" ends it, and loads
-        nothing. False (default) changes nothing of that.
+        leaves a quarter to other calls; half of the account's own daily budget is left too; where
+        neither is known, at most 15,000 tokens a day. The row `deal_changes` of its result says
+        what that spent and what is left. The cache keeps this for syncs of other processes.
+        "stop" ends it, and returns what is cached. False (default) changes nothing of that.
     refresh, labels, names, columns
         As in `Account`.
 
@@ -507,7 +507,9 @@ def _cached_rows(
 ) -> pd.DataFrame:
     """Return the rows of records that are cached, whichever these are."""
     cached: list[int] = load_states(account._store, name)["id"].to_pylist()
-    wanted = cached if ids is None else _check_ids(ids, TABLES[name])
+    wanted = (
+        cached if ids is None else sorted({*cached}.intersection(_check_ids(ids, TABLES[name])))
+    )
     return load_records(account, name, wanted, False, labels, names, columns)
 
 
@@ -515,7 +517,8 @@ def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | N
     manifest, records = account._store.manifest(table.name), table.required_parent.table
     missing = ""
     if manifest is None:
-        missing = f"Nothing of {table.name!r} is cached"
+        # Of no record, nothing is missing.
+        missing = f"Nothing of {table.name!r} is cached" if wanted != [] else ""
     elif wanted is None:
         if EVERY_AT not in manifest.state:
             missing = f"{table.name!r} is not cached for every one of the {records}"
