@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
+from pdframe.cache.messages import reading_cache_instead
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
@@ -41,7 +42,6 @@ from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
 from pdframe.sync.fetch_state import load_states
 from pdframe.sync.keep_going import keep_up_to_date
-from pdframe.sync.offline import reading_cache_instead
 
 Ids: TypeAlias = "int | Iterable[Any]"
 Since: TypeAlias = "str | date | timedelta | pd.Timestamp | pd.Period"
@@ -63,11 +63,10 @@ def deal_changes(
     """Load changelogs of deals, one row a change of a field, by deal, oldest first. Source: v1
     /deals/{id}/changelog, 20 tokens a deal.
 
-    A deal is requested again only after a change (of its `update_time`, stage, status, value ...),
-    so a later call costs 20 tokens per changed deal: of any age, if the cached deals show the
-    change, for example after `account.sync()`. A load that runs out of budget keeps the finished
-    deals, and the same call resumes with the others. `field_key` is the API's code; `names=True`
-    adds its label.
+    A deal is requested again only after a change (of its `update_time`, stage, status, value ...):
+    20 tokens per changed deal, at any age if the cached deals show the change. A load that runs out
+    of budget keeps the finished deals, and the same call resumes with the others. `field_key` is
+    the API's code; `names=True` adds its label.
 
     Parameters
     ----------
@@ -75,9 +74,9 @@ def deal_changes(
         Deals, as a list or a column of ids; None: every deal, live and archived, and the cached
         rows of deals that were deleted since.
     since
-        Only deals that were created or moved to another stage since then, each with all of its
-        changes. A day, a time, a year, quarter or month (its start), or "last Monday", "30 days
-        ago", in `account.tz`, counted from the server's clock.
+        Only deals that were created or moved to another stage since then, with all their changes: a
+        day, time, year, quarter or month (its start), "last Monday" or "30 days ago" of the
+        server's clock, in `account.tz`.
     keep_going
         True: each later `account.sync()` (or `pdframe sync`) without names goes on with the deals
         that are not loaded or have changed, the newest first, within `max_tokens`, of which it
@@ -517,7 +516,6 @@ def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | N
     manifest, records = account._store.manifest(table.name), table.required_parent.table
     missing = ""
     if manifest is None:
-        # Of no record, nothing is missing.
         missing = f"Nothing of {table.name!r} is cached" if wanted != [] else ""
     elif wanted is None:
         if EVERY_AT not in manifest.state:
@@ -578,10 +576,8 @@ def _check_ids(ids: Ids, table: Table) -> list[int]:
 
 
 def _shown(ids: Sequence[int]) -> str:
-    first = ", ".join(map(str, ids[:_MAX_SHOWN_IDS]))
-    return (
-        first if len(ids) <= _MAX_SHOWN_IDS else f"{first} and {len(ids) - _MAX_SHOWN_IDS:,} more"
-    )
+    first, more = ", ".join(map(str, ids[:_MAX_SHOWN_IDS])), len(ids) - _MAX_SHOWN_IDS
+    return first if more <= 0 else f"{first} and {more:,} more"
 
 
 __all__ = [
