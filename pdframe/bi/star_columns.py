@@ -328,7 +328,7 @@ class TableBuilder:
         self.put(name, days, known)
         if self._is_dimension or not with_key:
             return
-        key = f"{name}_key"
+        key = f"{name}_key" if name.endswith("_date") else f"{name}_date_key"
         null_means = f"{known.null_means or 'no date'}, or outside the calendar"
         self.put(
             key,
