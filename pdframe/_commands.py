@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
 
+from pdframe._command_line import DONE, FAILED, PARTLY_DONE, checking_usage, print_object
+from pdframe._command_output import (
+    Result,
+    json_rows,
+    json_value,
+    show_notes,
+    show_table,
+    unavailable,
+)
 from pdframe._relative_times import absolute
-from pdframe._terminal import printable, sentences, table_text, terminal_width
+from pdframe._terminal import printable, sentences, terminal_width
 from pdframe.account import Account, connect
+from pdframe.bi.export import check_names
 from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import DataWarning
 from pdframe.metrics import changes_summary
@@ -29,7 +41,7 @@ _NEWEST = 50
 
 def run(options: argparse.Namespace) -> int:
     """Run the parsed command and return its exit code."""
-    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+    commands: dict[str, Callable[[argparse.Namespace], Result]] = {
         "demo": _demo,
         "sync": _sync,
         "status": _status,
@@ -38,143 +50,264 @@ def run(options: argparse.Namespace) -> int:
         "fields": _fields,
         "changes": _changes,
     }
+    notes: list[str] = []
+    with _noting(notes), _logging(options.verbose):
+        result = commands[options.command](options)
+        if options.json:
+            print_object(
+                options.command,
+                result.code,
+                rows=json_rows(result.rows),
+                totals=json_value(result.totals),
+                notes=notes,
+                error=result.error,
+            )
+        else:
+            result.show()
+        sys.stdout.flush()
+    return result.code
+
+
+@contextmanager
+def _noting(notes: list[str]) -> Iterator[None]:
+    """Collect each warning, and print it on standard error as a sentence without a line of source
+    code.
+    """
+
+    def note(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        notes.append(str(message))
+        print(f"note: {printable(str(message))}", file=sys.stderr)
+
     with warnings.catch_warnings():
         warnings.simplefilter("default", DataWarning)
-        warnings.showwarning = _note
-        code = commands[options.command](options)
-        sys.stdout.flush()
-        return code
+        warnings.showwarning = note
+        yield
 
 
-def _note(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Print a warning as a sentence, without a line of source code."""
-    print(f"note: {printable(str(message))}", file=sys.stderr)
+@contextmanager
+def _logging(is_verbose: bool) -> Iterator[None]:
+    """Log every request on standard error for the time of a command."""
+    if not is_verbose:
+        yield
+        return
+    logger, handler = logging.getLogger("pdframe"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def _account(options: argparse.Namespace) -> Account:
-    return connect(
-        options.company, cache_dir=options.cache_dir, progress=False if options.quiet else None
-    )
+    with checking_usage():
+        return connect(
+            options.company, cache_dir=options.cache_dir, progress=False if options.quiet else None
+        )
 
 
-def _check_names(tables: Sequence[str]) -> None:
+def _check_tables(tables: Sequence[str]) -> None:
     """Refuse a table that does not exist, before credentials are needed."""
-    for name in tables:
-        table_named(name)
+    with checking_usage():
+        for name in tables:
+            table_named(name)
 
 
-def _sync(options: argparse.Namespace) -> int:
-    _check_names(options.tables)
+def _sync(options: argparse.Namespace) -> Result:
+    _check_tables(options.tables)
     with _account(options) as account:
         done = account.sync(*options.tables, full=options.full)
-        _show_sync(done)
-        print(f"\n{account.cache_path}")
-    undone = done[done["mode"].isin(["skipped", "unavailable"]) & ~done["note"].isin(CURRENT_NOTES)]
+        cache = str(account.cache_path)
+    undone = done["mode"].isin(["skipped", "unavailable"]) & ~done["note"].isin(CURRENT_NOTES)
     # A table that the plan lacks fails only if it was named.
-    return int(
-        bool((undone["missing"] != "plan").any() or set(undone["table"]) & set(options.tables))
-    )
+    failed = done[undone & ((done["missing"] != "plan") | done["table"].isin(options.tables))]
+    wanted = options.tables or list(done["table"])
+    totals = {
+        "tables": len(done),
+        **{name: int(done[name].sum()) for name in ("added", "changed", "removed")},
+        **{name: int(done[name].sum()) for name in ("requests", "tokens")},
+        "seconds": round(float(done["seconds"].sum()), 3),
+        "cache": cache,
+    }
+
+    def show() -> None:
+        _show_sync(done)
+        print(f"\n{cache}")
+
+    return Result(done, show, totals, _code(list(failed["table"]), wanted), unavailable(failed))
 
 
-def _estimate(options: argparse.Namespace) -> int:
-    _check_names(options.tables)
+def _code(failed: Collection[str], wanted: Iterable[str]) -> int:
+    """Return the exit code where some of the wanted tables are unavailable."""
+    if not failed:
+        return DONE
+    return PARTLY_DONE if set(wanted).difference(failed) else FAILED
+
+
+def _estimate(options: argparse.Namespace) -> Result:
+    _check_tables(options.tables)
     with _account(options) as account:
         rows = account.estimate(*options.tables, full=options.full)
-        _show(rows, widest=_SENTENCE)
-        unknown = ", and what is still unknown" if rows["tokens"].isna().any() else ""
-        print(f"\n{_total(rows)}{unknown}; {account.tokens_today:,} spent today")
-    return 0
+        today = account.tokens_today
+    totals = {
+        "requests": int(rows["requests"].sum()),
+        "tokens": int(rows["tokens"].sum()),
+        "unknown": int(rows["tokens"].isna().sum()),
+        "tokens_today": today,
+    }
+
+    def show() -> None:
+        show_table(rows, widest=_SENTENCE)
+        unknown = ", and what is still unknown" if totals["unknown"] else ""
+        print(f"\n{_total(rows)}{unknown}; {today:,} spent today")
+
+    return Result(rows, show, totals)
 
 
-def _status(options: argparse.Namespace) -> int:
+def _status(options: argparse.Namespace) -> Result:
     with _account(options) as account:
         status = account.status()
+        cache = str(account.cache_path)
+    others = [name for name in TABLES if name not in set(status["table"])]
+    totals = {
+        "tables": len(status),
+        "rows": int(status["rows"].sum()),
+        "bytes": int(status["bytes"].sum()),
+        "not_cached": others,
+        "cache": cache,
+    }
+
+    def show() -> None:
         if len(status):
-            _show(status)
+            show_table(status)
             print("\nTimes are UTC.")
-            others = [name for name in TABLES if name not in set(status["table"])]
             print(sentences(f"Not cached: {', '.join(others)}."))
         else:
             print(
                 "Nothing is cached yet: pdframe sync loads every list, pdframe estimate shows the"
                 " cost."
             )
-        print(f"\n{account.cache_path}")
-    return 0
+        print(f"\n{cache}")
+
+    return Result(status, show, totals)
 
 
-def _export(options: argparse.Namespace) -> int:
+def _export(options: argparse.Namespace) -> Result:
+    with checking_usage():
+        check_names(options.tables)
     with _account(options) as account:
         done = account.export(
             options.folder, *options.tables, format=options.format, names=options.names or None
         )
-    files = (done["table"] + f".{options.format}").where(done["path"].notna())
-    _show(done.assign(file=files)[["table", "rows", "file", "bytes"]])
-    _show_notes(done)
-    print(f"\n{Path(options.folder).expanduser().absolute()}")
-    return int(bool((done["path"].isna() & (done["missing"] != "plan")).any()))
+    folder = str(Path(options.folder).expanduser().absolute())
+    failed = done[done["path"].isna() & (done["missing"] != "plan")]
+    totals = {
+        "tables": int(done["path"].notna().sum()),
+        "rows": int(done["rows"].sum()),
+        "bytes": int(done["bytes"].sum()),
+        "folder": folder,
+    }
+
+    def show() -> None:
+        files = (done["table"] + f".{options.format}").where(done["path"].notna())
+        show_table(done.assign(file=files)[["table", "rows", "file", "bytes"]])
+        show_notes(done)
+        print(f"\n{folder}")
+
+    return Result(
+        done, show, totals, _code(list(failed["table"]), list(done["table"])), unavailable(failed)
+    )
 
 
-def _fields(options: argparse.Namespace) -> int:
-    table_with_fields(options.table)
+def _fields(options: argparse.Namespace) -> Result:
+    with checking_usage():
+        table_with_fields(options.table)
     with _account(options) as account:
         fields = account.fields(options.table)
-    width = terminal_width()
-    # A narrow terminal shows what most readers need: the name of a column, and its hash.
-    shown = (
-        list(fields)
-        if width is None
-        else (
-            ["column", "code", "type"]
-            if width < _WIDE
-            else ["column", "label", "code", "type", "options"]
+
+    def show() -> None:
+        width = terminal_width()
+        # A narrow terminal shows what most readers need: the name of a column, and its hash.
+        shown = (
+            list(fields)
+            if width is None
+            else (
+                ["column", "code", "type"]
+                if width < _WIDE
+                else ["column", "label", "code", "type", "options"]
+            )
         )
-    )
-    _show(fields[shown])
-    return 0
+        show_table(fields[shown])
+
+    return Result(fields, show, {"fields": len(fields), "custom": int(fields["is_custom"].sum())})
 
 
-def _changes(options: argparse.Namespace) -> int:
+def _changes(options: argparse.Namespace) -> Result:
     since = " ".join(options.since or ()) or "7 days ago"
-    for name, time in (("since", since), ("until", options.until)):
-        # A mistyped time is refused before credentials are needed.
-        absolute(time, datetime.now(UTC), "UTC", name)
+    with checking_usage():
+        for name, time in (("since", since), ("until", options.until)):
+            # A mistyped time is refused before credentials are needed.
+            absolute(time, datetime.now(UTC), "UTC", name)
     with _account(options) as account:
         events = account.changes(since, options.until)
         tz = account.tz
-    if events.empty:
-        print(sentences(f"Nothing happened to deals since {since}."))
-        return 0
-    _show(changes_summary(events))
-    shown = events if options.all else events.tail(_NEWEST)
-    times = shown["time"].dt.tz_convert(tz).dt.tz_localize(None)
-    columns = ["event", "before", "after", "value", "currency", "deal_id", "title", "owner_name"]
-    print()
-    _show(shown[columns].assign(time=times)[["time", *columns]])
-    left_out = f"; the newest {len(shown)} are listed" if len(shown) < len(events) else ""
-    deals = events["deal_id"].nunique()
-    print()
-    total = f"{len(events):,} events of {deals:,} deals since {since}{left_out}."
-    print(sentences(f"{total} Times are {tz}."))
-    return 0
+    summary = changes_summary(events)
+    deals = int(events["deal_id"].nunique())
+    totals = {
+        "events": len(events),
+        "deals": deals,
+        "since": since,
+        "until": options.until,
+        "tz": tz,
+        "summary": json_rows(summary),
+    }
+
+    def show() -> None:
+        if events.empty:
+            print(sentences(f"Nothing happened to deals since {since}."))
+            return
+        show_table(summary)
+        shown = events if options.all else events.tail(_NEWEST)
+        times = shown["time"].dt.tz_convert(tz).dt.tz_localize(None)
+        columns = ["event", "before", "after", "value", "currency"]
+        columns += ["deal_id", "title", "owner_name"]
+        print()
+        show_table(shown[columns].assign(time=times)[["time", *columns]])
+        left_out = f"; the newest {len(shown)} are listed" if len(shown) < len(events) else ""
+        print()
+        total = f"{len(events):,} events of {deals:,} deals since {since}{left_out}."
+        print(sentences(f"{total} Times are {tz}."))
+
+    return Result(events, show, totals)
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _demo(options: argparse.Namespace) -> Result:
     from pdframe import sandbox
+
+    def say(text: str) -> None:
+        if not options.json:
+            print(f"\n{sentences(text)}\n", flush=True)
+
+    def show(text: str | pd.DataFrame) -> None:
+        if not options.json:
+            print(text) if isinstance(text, str) else show_table(text)
 
     cache_dir = Path(options.cache_dir) if options.cache_dir else default_cache_dir()
     intro = (
         f"A synthetic company (seed {options.seed}, {options.deals:,} deals) on a local server"
         " that behaves like Pipedrive's API."
     )
-    print(sentences(intro))
+    show(sentences(intro))
     account = sandbox.connect(
         seed=options.seed,
         deals=options.deals,
@@ -183,35 +316,45 @@ def _demo(options: argparse.Namespace) -> int:
     )
     with account, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
-        _say("The first sync of everything:")
+        say("The first sync of everything:")
         first = account.sync(full=True)
-        _show_sync(first)
+        if not options.json:
+            _show_sync(first)
 
-        _say("Five deals, custom fields by their labels:")
+        say("Five deals, custom fields by their labels:")
         before = account.tokens_today
         deals = account.deals()
-        _show(_interesting(deals, account.fields("deals"), terminal_width() or 120))
-        print(
+        show(_interesting(deals, account.fields("deals"), terminal_width() or 120))
+        show(
             f"\n{len(deals):,} deals, {len(deals.columns)} columns, from the cache:"
             f" {account.tokens_today - before} tokens."
         )
         for warning in caught:
-            print(sentences(f"Warning: {warning.message}"))
+            show(sentences(f"Warning: {warning.message}"))
 
-        _say("Seven days pass: deals are added, moved, won and lost. A sync fetches the changes:")
+        say("Seven days pass: deals are added, moved, won and lost. A sync fetches the changes:")
         account.advance(days=7)
         second = account.sync()
+        cache = str(account.cache_path)
+    totals = {
+        "first_tokens": int(first["tokens"].sum()),
+        "second_tokens": int(second["tokens"].sum()),
+        "cache": cache,
+    }
+
+    def end() -> None:
         _show_sync(second[second["tokens"] > 0])
         print(
-            f"\n{int(second['tokens'].sum()):,} API tokens instead of"
-            f" {int(first['tokens'].sum()):,}.\n"
+            f"\n{totals['second_tokens']:,} API tokens instead of {totals['first_tokens']:,}.\n\n"
+            f"Parquet, a folder a table: {cache}\n"
+            "Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...\n"
+            "                           pdframe sync\n"
+            "Five notebooks, one question each:\n\n"
+            "    pdframe notebooks pdframe-notebooks"
         )
-        print(f"Parquet, a folder a table: {account.cache_path}")
-        print("Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...")
-        print("                           pdframe sync")
-        print("Five notebooks, one question each:\n")
-        print("    pdframe notebooks pdframe-notebooks")
-    return 0
+
+    rows = pd.concat([first.assign(sync="first"), second.assign(sync="a week later")])
+    return Result(rows, end, totals)
 
 
 def _interesting(deals: pd.DataFrame, fields: pd.DataFrame, width: int) -> pd.DataFrame:
@@ -236,32 +379,14 @@ def _interesting(deals: pd.DataFrame, fields: pd.DataFrame, width: int) -> pd.Da
     return rows[["id", "title", "value", "currency", "status", *fullest]].sort_values("id")
 
 
-def _say(text: str) -> None:
-    print(f"\n{sentences(text)}\n", flush=True)
-
-
 def _show_sync(rows: pd.DataFrame) -> None:
-    _show(rows.drop(columns=["note", "missing"]).rename(columns={"seconds": "s"}))
-    _show_notes(rows)
+    show_table(rows.drop(columns=["note", "missing"]).rename(columns={"seconds": "s"}))
+    show_notes(rows)
     print(f"\n{_total(rows)}, {rows['seconds'].sum():.1f} s")
-
-
-def _show_notes(rows: pd.DataFrame) -> None:
-    """Print a line a note, with the tables it belongs to."""
-    notes = rows[rows["note"].fillna("") != ""]
-    if len(notes):
-        print()
-    for note, tables in notes.groupby("note", sort=False)["table"]:
-        print(sentences(f"{', '.join(tables)}: {note}"))
 
 
 def _total(rows: pd.DataFrame) -> str:
     return f"{int(rows['requests'].sum()):,} requests, {int(rows['tokens'].sum()):,} API tokens"
-
-
-def _show(frame: pd.DataFrame, **how: int) -> None:
-    # Hashes are complete, because readers copy them.
-    print(table_text(frame, width=terminal_width(), complete=["table", "code"], **how))
 
 
 __all__ = ["run"]

@@ -26,8 +26,7 @@ from pdframe._files import make_private, write_atomic
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
-from pdframe.loaders.base import check_flag, chosen_names
-from pdframe.loaders.lookups import name_columns
+from pdframe.loaders.base import check_flag, chosen_names, name_columns
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_states
@@ -313,6 +312,11 @@ def _check(path: object, tables: Sequence[str], format: str) -> None:
         raise ArgumentError(f"path must be a folder, such as 'bi', not {path!r}.")
     if format not in ("parquet", "csv"):
         raise ArgumentError(f"format must be 'parquet' or 'csv', not {format!r}.")
+    check_names(tables)
+
+
+def check_names(tables: Sequence[str]) -> None:
+    """Raise `ArgumentError` for a table that does not exist, or is not exported."""
     for name in tables:
         if name in FIELD_LISTS:
             raise ArgumentError(
@@ -442,4 +446,4 @@ def _done_frame(done: Sequence[_Done], folder: Path) -> pd.DataFrame:
     )
 
 
-__all__ = ["BY_DEFAULT", "EXPORTABLE", "FIELD_LISTS", "LISTING", "Format", "export"]
+__all__ = ["BY_DEFAULT", "EXPORTABLE", "FIELD_LISTS", "LISTING", "Format", "check_names", "export"]

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
+from pdframe.cache.messages import reading_cache_instead
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
@@ -41,7 +42,6 @@ from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
 from pdframe.sync.fetch_state import load_states
 from pdframe.sync.keep_going import keep_up_to_date
-from pdframe.sync.offline import reading_cache_instead
 
 Ids: TypeAlias = "int | Iterable[Any]"
 Since: TypeAlias = "str | date | timedelta | pd.Timestamp | pd.Period"

@@ -86,22 +86,24 @@ def test_a_company_has_no_negative_number_of_deals(capsys: pytest.CaptureFixture
 def test_a_failure_is_one_line_and_not_zero(
     environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["sync", "dealz"]) == 1
-    assert "Did you mean 'deals'" in capsys.readouterr().err
+    environment.server.faults = sandbox.Faults(at={2: "success_false_200"})
+    assert main(["sync", "stages", "--quiet"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pdframe: ResponseError: ")
 
 
-@pytest.mark.parametrize("command", ["sync", "estimate", "fields"])
+@pytest.mark.parametrize("command", [["sync"], ["estimate"], ["fields"], ["export", "bi"]])
 def test_a_mistyped_table_needs_no_credentials(
-    capsys: pytest.CaptureFixture[str], command: str
+    capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
-    assert main([command, "dealz"]) == 1
+    assert main([*command, "dealz"]) == 2
     assert "Did you mean 'deals'" in capsys.readouterr().err
 
 
 def test_a_label_instead_of_a_table_names_the_table_that_has_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["fields", "Deal type"]) == 1
+    assert main(["fields", "Deal type"]) == 2
     assert "Did you mean 'deals'?" in capsys.readouterr().err
 
 
@@ -138,14 +140,16 @@ def test_a_table_requested_and_unavailable_is_a_failure(
         assert main(["sync", "--quiet", "--cache-dir", str(tmp_path)]) == 0
 
 
-def test_a_table_that_the_user_may_not_see_is_a_failure_unlike_one_that_the_plan_lacks(
+def test_a_table_that_the_user_may_not_see_leaves_a_sync_partly_done_unlike_one_of_another_plan(
     environment: sandbox.SandboxAccount,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with through_proxy(environment.server, refusing("/products")) as origin:
         monkeypatch.setenv("PIPEDRIVE_BASE_URL", origin)
-        assert main(["sync", "--quiet"]) == 1
+        assert main(["sync", "--quiet"]) == 3
+        assert main(["sync", "products", "stages", "--quiet"]) == 3
+        assert main(["sync", "products", "--quiet"]) == 1
     said = capsys.readouterr().out
     assert re.search(r"^products +unavailable", said, re.MULTILINE)
     assert re.search(r"^products: .*The user may not see this\.", said, re.MULTILINE)
@@ -160,7 +164,7 @@ def test_estimate_asks_nothing(
     said = capsys.readouterr().out
     assert "every page: " in said
     assert "4 requests, 50 API tokens" in said
-    assert main(["estimate", "dealz"]) == 1
+    assert main(["estimate", "dealz"]) == 2
     assert environment.server.stats.requests == requested
 
 
@@ -252,10 +256,10 @@ def test_export_writes_a_file_a_table(
     assert "which no export of this account wrote" in capsys.readouterr().err
 
 
-def test_an_export_of_everything_fails_without_a_permission_and_not_without_a_plan(
+def test_an_export_of_everything_is_partly_done_without_a_permission_and_done_without_a_plan(
     environment: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for status, code in ((403, 1), (402, 0)):
+    for status, code in ((403, 3), (402, 0)):
         with through_proxy(environment.server, refusing("/tasks", status=status)) as origin:
             monkeypatch.setenv("PIPEDRIVE_BASE_URL", origin)
             assert main(["export", str(tmp_path / "bi"), "--quiet"]) == code
@@ -297,7 +301,7 @@ def test_changes_of_nothing_says_so(
 
 
 def test_a_mistyped_time_needs_no_credentials(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["changes", "last", "Mondy"]) == 1
+    assert main(["changes", "last", "Mondy"]) == 2
     assert "Did you mean 'last Monday'?" in capsys.readouterr().err
-    assert main(["changes", "yesterday", "--until", "tody"]) == 1
+    assert main(["changes", "yesterday", "--until", "tody"]) == 2
     assert "until='tody' is not a time. Did you mean 'today'?" in capsys.readouterr().err

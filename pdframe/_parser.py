@@ -1,0 +1,180 @@
+"""The parser of the command line. Imports neither pandas nor pyarrow."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+_EPILOG = """\
+environment:
+  PIPEDRIVE_COMPANY     the company's name: acme for https://acme.pipedrive.com
+  PIPEDRIVE_API_TOKEN   a personal API token
+  PIPEDRIVE_BASE_URL    an origin instead of a company
+  PDFRAME_CACHE_DIR     folder of the Parquet files
+
+exit codes:
+  0    all that was asked for is done
+  1    failed
+  2    the command line is wrong
+  3    partly done: a table or an account is unavailable
+  4    out of API tokens: run it again after resume_at, and it resumes
+  130  interrupted
+"""
+
+
+class UsageExit(SystemExit):
+    """The command line cannot be parsed; the reason is printed.
+
+    Parameters
+    ----------
+    message
+        The reason.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print usage and reason as argparse does, and keep the reason."""
+        self.print_usage(sys.stderr)
+        self._print_message(f"{self.prog}: error: {message}\n", sys.stderr)
+        raise UsageExit(message)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    top = _Parser(
+        prog="pdframe",
+        description="Pipedrive in pandas: typed, labelled, cached tables. Read-only.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo", help="load, label and cache a synthetic company; needs no account"
+    )
+    demo.add_argument(
+        "--deals",
+        type=_count,
+        default=2_000,
+        metavar="N",
+        help="number of deals of the company (default: 2000)",
+    )
+    demo.add_argument(
+        "--seed", type=int, default=7, metavar="N", help="seed of the company (default: 7)"
+    )
+
+    notebooks = commands.add_parser(
+        "notebooks", help="write the tutorial notebooks into a folder; they need no account"
+    )
+    notebooks.add_argument(
+        "folder", metavar="DIR", help="the folder; files there that differ are never replaced"
+    )
+    notebooks.add_argument(
+        "--overwrite", action="store_true", help="replace files that differ, such as your edits"
+    )
+
+    sync = commands.add_parser("sync", help="bring tables up to date")
+    sync.add_argument(
+        "tables",
+        nargs="*",
+        default=None,  # else argparse names it among the required arguments
+        metavar="TABLE",
+        help="names of tables; none: all that do not cost a request a record",
+    )
+    sync.add_argument(
+        "--full", action="store_true", help="reload the tables, which finds every deletion"
+    )
+
+    status = commands.add_parser("status", help="list the cached tables and their age")
+
+    estimate = commands.add_parser(
+        "estimate", help="estimate the API tokens of a sync, without a request"
+    )
+    estimate.add_argument("tables", nargs="*", default=None, metavar="TABLE", help="as for sync")
+    estimate.add_argument("--full", action="store_true", help="as for sync")
+
+    export = commands.add_parser(
+        "export", help="write tables into a folder for BI tools, a file a table"
+    )
+    export.add_argument(
+        "folder",
+        metavar="DIR",
+        help="the folder; only files of an earlier export are replaced",
+    )
+    export.add_argument(
+        "tables",
+        nargs="*",
+        default=None,
+        metavar="TABLE",
+        help="names of tables; none: every list, and the stage visits",
+    )
+    export.add_argument(
+        "--format",
+        choices=["parquet", "csv"],
+        default="parquet",
+        help="parquet: exact (default); csv: for spreadsheets",
+    )
+    export.add_argument(
+        "--names", action="store_true", help="add the names of persons and organizations too"
+    )
+
+    fields = commands.add_parser("fields", help="list the labels and hashes of a table's fields")
+    fields.add_argument("table", metavar="TABLE")
+
+    changes = commands.add_parser("changes", help="list what happened to deals since a time")
+    changes.add_argument(
+        "since",
+        nargs="*",
+        default=None,
+        metavar="SINCE",
+        help="last Monday, yesterday, 2026-06, 2026-06-30 ... (default: 7 days ago)",
+    )
+    changes.add_argument("--until", metavar="TIME", help="where it ends (default: now)")
+    changes.add_argument(
+        "--all", action="store_true", help="list every event, not only the newest 50"
+    )
+
+    connected = (sync, status, estimate, export, fields, changes)
+    for command in (demo, *connected):
+        command.add_argument(
+            "--cache-dir",
+            metavar="DIR",
+            help="folder of the Parquet files (default: PDFRAME_CACHE_DIR, else cache/)",
+        )
+        command.add_argument("--quiet", action="store_true", help="no progress bars")
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="log every request on standard error"
+        )
+    for command in connected:
+        command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
+    for command in (demo, notebooks, *connected):
+        command.add_argument(
+            "--json", action="store_true", help="print one JSON object: rows, totals, error"
+        )
+    return top
+
+
+class _Version(argparse.Action):
+    """Print the version of the installed distribution, which is read only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"pdframe {version('pdframe')}")
+        parser.exit()
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise ValueError
+    return number
+
+
+__all__ = ["UsageExit", "parser"]
