@@ -297,7 +297,8 @@ class TableBuilder:
             references=f"{CURRENCIES}.{CURRENCY_KEY}",
             extra=(NONE, UNKNOWN),
         )
-        self._relate(name, CURRENCIES, CURRENCY_KEY, not self._is_dimension)
+        active = not self._is_dimension and name == CURRENCY_KEY
+        self._relate(name, CURRENCIES, CURRENCY_KEY, active)
 
     def time(
         self,

@@ -93,9 +93,7 @@ def slices(made: Star) -> list[str]:
     return [*texts, "owner_key", "pipeline_key", "organization_key", "customer", "deal_key"]
 
 
-def test_every_slice_closes_month_by_month(
-    made: Star, database: duckdb.DuckDBPyConnection
-) -> None:
+def test_every_slice_closes_month_by_month(made: Star, database: duckdb.DuckDBPyConnection) -> None:
     movements = ", ".join(
         f"sum(case when movement = '{name}' then amount else 0 end) as moved_{name}"
         for name in (*MOVEMENTS, "none")
