@@ -173,11 +173,11 @@ def _chosen(names: list[str | None], places: Ints) -> pa.Array:
 
 def _movements(customers: Units, slices: Units, months: Months, first: int, end: int) -> Ints:
     """Return the movement of the customer of each row, as a place in MOVEMENTS and "none"."""
-    whole = customers.months(first, end)
-    kind = kinds(whole, customers.first_active(end))
+    of_customers = customers.months(first, end)
+    kind = kinds(of_customers, customers.first_active(end))
     # Both ledgers are made of the same lines, and number customers and currencies alike.
     span = max(end - first, 1)
-    own = _pairs(customers.ledger)[whole.unit] * span + (whole.month - first)
+    own = _pairs(customers.ledger)[of_customers.unit] * span + (of_customers.month - first)
     order = np.argsort(own, kind="stable")
     wanted = _pairs(slices.ledger)[months.unit] * span + (months.month - first)
     place = np.searchsorted(own[order], wanted)

@@ -89,14 +89,14 @@ def test_states_are_those_that_syncs_saw(past: Past) -> None:
             assert valid[key].to_list() == expected
 
 
-def test_deals_that_are_gone_have_no_row(past: Past) -> None:
+def test_deleted_deals_have_no_row(past: Past) -> None:
     states = past.made.frame("fact_deal_history")
     there = set(past.made.arrow("fact_deals")["deal_key"].to_pylist())
-    gone = ~states["deal_id"].isin(there)
-    assert gone.any()
-    assert (states.loc[gone, "deal_key"] == -2).all()
-    assert (states.loc[gone, "organization_key"] == -2).all()
-    assert (states.loc[~gone, "deal_key"] == states.loc[~gone, "deal_id"]).all()
+    deleted = ~states["deal_id"].isin(there)
+    assert deleted.any()
+    assert (states.loc[deleted, "deal_key"] == -2).all()
+    assert (states.loc[deleted, "organization_key"] == -2).all()
+    assert (states.loc[~deleted, "deal_key"] == states.loc[~deleted, "deal_id"]).all()
 
 
 def test_the_forecast_is_that_of_the_metric(past: Past) -> None:
