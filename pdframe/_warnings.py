@@ -3,7 +3,7 @@
 A warning names the line of the user's code that led to it, not a line of pdframe. A worker thread
 has no such line: it collects its warnings, and the thread that waits for it issues them. What is
 noticed in the data is a `Fact`: a loader collects the messages of a call, and
-`cache.data_warnings` decides which of them the user has not read yet.
+`cache.messages` decides which of them the user has not read yet.
 """
 
 from __future__ import annotations

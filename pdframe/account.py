@@ -34,9 +34,9 @@ from pdframe.api.client import Client
 from pdframe.api.credentials import OAuth
 from pdframe.bi.deal_card import deal
 from pdframe.bi.export import export
-from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
+from pdframe.cache.messages import DataWarnings
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.convert import shorten

@@ -26,8 +26,7 @@ from pdframe._files import make_private, write_atomic
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
-from pdframe.loaders.base import check_flag, chosen_names
-from pdframe.loaders.lookups import name_columns
+from pdframe.loaders.base import check_flag, chosen_names, name_columns
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_states

@@ -1,4 +1,5 @@
-"""What was noticed in the data of an account: kept in its cache, and said once.
+"""What a call of an account says at its end: one warning of what was noticed in the data, and with
+an error of the API, how to read the cache instead.
 
 A loader collects the warnings of a call (`one_a_call`) and issues a single one at its end, of what
 this account object has not said yet, and of the columns that were asked for alone. Everything that
@@ -8,8 +9,9 @@ was noticed is kept in a JSON file beside the tables: `account.warnings()` lists
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -25,14 +27,23 @@ from pdframe._warnings import (
     warn,
 )
 from pdframe.cache.store import Store
-from pdframe.errors import PdframeError
+from pdframe.errors import (
+    BlockedError,
+    BudgetError,
+    CacheError,
+    PdframeError,
+    RateLimitError,
+    TransportError,
+)
 
-__all__ = ["DataWarnings"]
+__all__ = ["DataWarnings", "reading_cache_instead"]
 
 NAME = "warnings.json"
 _ROW = ("table", "column", "kind", "count", "example", "first_seen")
 _MOST_SHOWN = 3
 """Facts that one warning tells."""
+# What the error of an inner call says already.
+_SAID = re.compile(r" ?account\.\w+\([^()]*refresh=False\) reads [^.]*\.")
 
 
 class HasStore(Protocol):
@@ -179,3 +190,27 @@ class DataWarnings:
             return [row for row in rows if {*_ROW} <= {*row}]
         except (OSError, ValueError, KeyError, TypeError):
             return []
+
+
+@contextlib.contextmanager
+def reading_cache_instead(store: Store, tables: Iterable[str], call: str) -> Iterator[None]:
+    """Add to an error of the API the call that reads these tables from the cache, where all are
+    cached.
+
+    Parameters
+    ----------
+    store
+        The cache.
+    tables
+        Names of the tables that the call reads.
+    call
+        The call, such as "account.deals(refresh=False)".
+    """
+    try:
+        yield
+    except (BlockedError, BudgetError, RateLimitError, TransportError) as error:
+        with contextlib.suppress(CacheError):
+            if all(store.manifest(name) is not None for name in tables):
+                kept = _SAID.sub("", error.kept)
+                error.kept = f"{kept} {call} reads the cached table.".lstrip()
+        raise
