@@ -92,15 +92,17 @@ def read_fleet(path: str | os.PathLike[str], cache_dir: str | None = None) -> Fl
     tables, workers = content.get("tables", []), content.get("workers", 4)
     if not (isinstance(tables, list) and all(isinstance(name, str) for name in tables)):
         raise ArgumentError(f"tables in {file} must be a list of names, such as ['deals'].")
-    found: dict[str, How] = {}
+    accounts_by_name: dict[str, How] = {}
     for name, section in accounts.items():
         check_name(name)
         where = f"[accounts.{name}] in {file}"
         if not isinstance(section, dict):
             raise ArgumentError(f"{where} must be a section with company and api_token_variable.")
         _check_keys(section, _KEYS, where)
-        found[name] = _how({**common, **section}, where, file.absolute().parent, cache_dir)
-    return FleetFile(found, tuple(tables), workers)
+        accounts_by_name[name] = _how(
+            {**common, **section}, where, file.absolute().parent, cache_dir
+        )
+    return FleetFile(accounts_by_name, tuple(tables), workers)
 
 
 def _how(section: Mapping[str, Any], where: str, folder: Path, cache_dir: str | None) -> How:
@@ -173,8 +175,8 @@ def _refuse_tokens(value: Any, file: Path, place: tuple[str, ...]) -> None:
 
 def _place(error: ValueError) -> str:
     """Return the line and column of a mistake, without the text there."""
-    found = re.search(r"\(at [^()]*\)", str(error))
-    return found[0].strip("()") if found else type(error).__name__
+    place = re.search(r"\(at [^()]*\)", str(error))
+    return place[0].strip("()") if place else type(error).__name__
 
 
 __all__ = ["FleetFile", "read_fleet"]

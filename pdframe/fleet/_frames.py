@@ -20,8 +20,8 @@ def combined(frames: Mapping[str, pd.DataFrame], standard: Collection[str] = ())
     frames
         By account.
     standard
-        Columns that every account has, and that stand first. The others keep their order, an
-        account's own after those of the accounts before it.
+        The columns that stand first, in this order. The others keep theirs, an account's own after
+        those of the accounts before it.
 
     Returns
     -------
@@ -57,8 +57,7 @@ def _columns(
     for account, frame in frames.items():
         for column in frame.columns:
             by_name.setdefault(str(column), {})[account] = str(column)
-    first = [name for name in by_name if name in standard]
-    names = [*first, *(name for name in by_name if name not in standard)]
+    names = [name for name in dict.fromkeys([*standard, *by_name]) if name in by_name]
     places: dict[str, dict[str, str]] = {}
     for name in names:
         owners = by_name[name]

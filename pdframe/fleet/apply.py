@@ -159,7 +159,7 @@ def apply(
     >>> deals.frame().groupby("account").size()
     account
     north    19
-    south    29
+    south    28
     dtype: int64
     """
     accounts, workers = checked_accounts(accounts), checked_workers(workers)

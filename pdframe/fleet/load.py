@@ -87,8 +87,11 @@ def load(
     ... }
     >>> done = fleet.sync(clients, "pipelines")
     >>> fleet.load("cache", "pipelines", columns=["id", "name"]).head(4)
-      account  id             name
-    0   north   1       New business
+      account  id               name
+    0   north   1           Services
+    1   north   2       New business
+    2   north   5  Renewals & growth
+    3   south   1           Services
     """
     if table != VISITS:
         table_named(table)
@@ -112,13 +115,12 @@ def load(
             f"{table!r} of {', '.join(missing)} is not cached in {folder}. Sync it:"
             f" fleet.sync(accounts, {table!r}); or name the others: accounts=[...]."
         )
-    if columns is not None:
-        frames = _selected(frames, table, columns)
     if notes:
         more = f"\n{len(notes) - 1} more notes: in .notes of this warning." if notes[1:] else ""
         warn(notes[0].splitlines()[0] + more, notes)
-    standard = [*TABLES[table].by_name] if table in TABLES else []
-    return combined(frames, standard)
+    if columns is not None:
+        return combined(_selected(frames, table, columns), list(columns))
+    return combined(frames, [*TABLES[table].by_name] if table in TABLES else ())
 
 
 def _folders(root: Path) -> dict[str, str]:
