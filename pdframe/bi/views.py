@@ -1,7 +1,7 @@
 """SQL views over a star, made of the notes on its columns and of its relationships.
 
-They use what DuckDB, Spark, Hyper and PostgreSQL have in common, and no name needs quotes. A view is
-written only where the star has all columns that it reads.
+They use what DuckDB, Spark, Hyper and PostgreSQL have in common, and no name needs quotes. A view
+is written only where the star has all columns that it reads.
 """
 
 from __future__ import annotations
