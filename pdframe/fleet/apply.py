@@ -6,7 +6,7 @@ import multiprocessing
 import pickle
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from pdframe.fleet._frames import combined
 from pdframe.fleet._names import note_names
 
 
-class Results(dict[str, Any]):
-    """What a function returned, by account, in the order of the accounts that were given.
+class Results(Mapping[str, Any]):
+    """What a function returned: a mapping of account to result, in the order that was given.
 
     Attributes
     ----------
@@ -46,8 +46,21 @@ class Results(dict[str, Any]):
     """
 
     def __init__(self, results: Mapping[str, Any], errors: Mapping[str, Exception]) -> None:
-        super().__init__(results)
+        self._results = dict(results)
         self.errors = dict(errors)
+
+    def __getitem__(self, account: str) -> Any:
+        return self._results[account]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __repr__(self) -> str:
+        failed = f", failed: {', '.join(self.errors)}" if self.errors else ""
+        return f"<results of {len(self)} accounts: {', '.join(self)}{failed}>"
 
     def frame(self) -> pd.DataFrame:
         """Combine the results, which must be frames, into one frame.
@@ -114,10 +127,10 @@ def apply(
 ) -> Results:
     """Call a function with each account, several at once, each in a process of its own.
 
-    A worker connects itself; it keeps the account's name for `fleet.load`. Function, arguments and results pickle: define the function in a
-    module (not in a notebook, not as a lambda), and start a script with
-    `if __name__ == "__main__":`, because each process imports it. Accounts of one company run one
-    after the other. The failure of one account stops no other.
+    A worker connects itself, and the account's name is kept for `fleet.load`. Function, arguments
+    and results pickle: define the function in a module (not in a notebook, not as a lambda), and
+    start a script with `if __name__ == "__main__":`, because each process imports it. Accounts of
+    one company run one after the other. The failure of one account stops no other.
 
     Parameters
     ----------
@@ -134,7 +147,7 @@ def apply(
     Returns
     -------
     Results
-        A dict of the results by account, with `errors` and `frame()`.
+        A mapping of account to result, with `errors` and `frame()`.
 
     Warns
     -----

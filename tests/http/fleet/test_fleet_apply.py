@@ -31,7 +31,7 @@ def test_results_are_those_of_this_process(companies: Companies) -> None:
     with pytest.warns(DataWarning) as caught:
         velocity = fleet.apply(fleet_work.velocity, accounts, workers=2)
     (warning,) = caught
-    assert warning.message.notes[0].startswith("b: Of ")  # type: ignore[union-attr]
+    assert warning.message.notes[0].startswith("b: Of ")
     for name, opened in companies.opened.items():
         with pytest.warns(DataWarning):
             own = fleet_work.velocity(opened)
@@ -47,7 +47,7 @@ def test_a_failure_stops_no_other_and_no_frame_hides_it(companies: Companies) ->
         results = fleet.apply(fleet_work.deals, accounts, workers=2)
     assert list(results) == ["north"]
     assert type(results.errors["south"]).__name__ == "AccessError"
-    assert results.errors["south"].status == 401  # type: ignore[attr-defined]
+    assert results.errors["south"].status == 401
     with pytest.raises(PdframeError, match="1 of 2 accounts failed: south"):
         results.frame()
     del results.errors["south"]
@@ -62,7 +62,7 @@ def test_errors_and_results_that_do_not_pickle_are_errors_of_their_account(
         results = fleet.apply(fleet_work.fail_in_the_middle, accounts, workers=1)
     assert str(results.errors["north"]) == "StubbornError: one"
     (warning,) = caught
-    assert warning.message.notes[1] == "north: noticed"  # type: ignore[union-attr]
+    assert warning.message.notes[1] == "north: noticed"
     with pytest.warns(DataWarning, match="north failed"):
         assert list(fleet.apply(fleet_work.unpicklable, accounts, workers=1).errors) == ["north"]
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_sent_is_refused_before_any_process(
     with pytest.raises(ArgumentError, match="is defined in a notebook or at a prompt"):
         fleet.apply(of_notebook, given)
     with pytest.raises(ArgumentError, match="must be a function of one account"):
-        fleet.apply("deals", given)  # type: ignore[arg-type]
+        fleet.apply("deals", given)
     assert fleet.apply(fleet_work.deals, {}) == {}
 
 

@@ -136,5 +136,5 @@ def test_what_is_noticed_in_several_accounts_is_one_warning(companies: Companies
     with pytest.warns(DataWarning) as caught:
         deals = fleet.load(companies.cache, "deals")
     (warning,) = caught
-    assert {note.partition(":")[0] for note in warning.message.notes} == {"a", "b"}  # type: ignore[union-attr]
+    assert {note.partition(":")[0] for note in warning.message.notes} == {"a", "b"}
     assert not deals.columns.duplicated().any()

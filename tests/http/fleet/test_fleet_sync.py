@@ -156,7 +156,7 @@ def test_a_function_that_fails_or_returns_something_else_is_a_row(companies: Com
         raise KeyError("SECRET")
 
     done = fleet.sync(
-        {"a": companies.open("a", 1), "b": fail, "c": lambda: 1},  # type: ignore[dict-item]
+        {"a": companies.open("a", 1), "b": fail, "c": lambda: 1},
         "stages",
     )
     assert done["account"].tolist() == ["a", "b", "c"]
@@ -184,7 +184,7 @@ def test_what_accounts_notice_is_one_warning(companies: Companies) -> None:
     with pytest.warns(DataWarning) as caught:
         fleet.sync({"a": lambda: noticing("a"), "b": lambda: noticing("b")}, "stages")
     (warning,) = caught
-    assert warning.message.notes == ("a: noticed in a", "b: noticed in b")  # type: ignore[union-attr]
+    assert warning.message.notes == ("a: noticed in a", "b: noticed in b")
 
 
 def test_an_interruption_ends_all_accounts_and_keeps_what_they_finished(
@@ -222,7 +222,7 @@ def test_an_interruption_ends_all_accounts_and_keeps_what_they_finished(
 )
 def test_wrong_accounts_are_refused_before_any_request(accounts: object, said: str) -> None:
     with pytest.raises(ArgumentError, match=said) as refused:
-        fleet.sync(accounts)  # type: ignore[arg-type]
+        fleet.sync(accounts)
     assert "0123456789abcdef" not in str(refused.value)
 
 
@@ -232,5 +232,5 @@ def test_wrong_tables_and_workers_are_refused_before_any_request() -> None:
     with pytest.raises(ArgumentError, match="workers must be a number from 1"):
         fleet.sync({}, workers=0)
     with pytest.raises(ArgumentError, match="full must be True or False"):
-        fleet.sync({}, full="no")  # type: ignore[arg-type]
+        fleet.sync({}, full="no")
     assert len(fleet.sync({})) == 0
