@@ -707,6 +707,7 @@ def test_the_history_of_one_deal_is_its_part_of_all(account: sandbox.SandboxAcco
     account.deal_changes(ids[::2])
     stage = int(account.stages(refresh=False).query("pipeline_id == 1")["id"].iloc[1])
     company.move_stage(stage, 2)
+    account.sync("deals", "stages", full=True)
     account.advance(days=3)
     edit(company, random.Random(3), 60)
     account.sync("deals", "stages", "pipelines")
