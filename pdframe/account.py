@@ -48,6 +48,7 @@ from pdframe.loaders.search import search, search_field
 from pdframe.loaders.urls import url
 from pdframe.schema import LISTS, TABLES, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
+from pdframe.sync.plan import Policy
 
 _ME_COST = 2
 _NO_TABLES = {
@@ -553,14 +554,12 @@ class Account:
     @property
     def _syncer(self) -> Syncer:
         return Syncer(
-            self._client,
-            self._store,
-            self._client.budget,
+            client=self._client,
+            store=self._store,
             progress=self._bars,
-            full_every=self._full_every,
+            policy=Policy(full_every=self._full_every, options=self._options),
             metadata_age=self._metadata_age,
             deletions_age=self._deletions_age,
-            options=self._options,
         )
 
     def _summary(self) -> tuple[str, list[str]]:

@@ -113,10 +113,13 @@ def classify_response(
     """Classify an answer. An error is returned, not raised: the caller first corrects the count of
     tokens.
     """
+    is_html = (
+        headers.get("content-type", "").lower().startswith("text/html") or body.lstrip()[:1] == b"<"
+    )
     if status == 200:
-        return _classify_success(headers, body, context, decode)
+        return _classify_success(is_html, body, context, decode)
     payload = None
-    if not _is_html(headers, body):
+    if not is_html:
         with contextlib.suppress(ValueError):
             payload = parse(body)
     message = _server_message(payload, body, context.credentials.secrets())
@@ -240,7 +243,7 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def _classify_success(
-    headers: Mapping[str, str], body: bytes, context: Context, decode: Decode | None
+    is_html: bool, body: bytes, context: Context, decode: Decode | None
 ) -> Usable | Retryable | PdframeError:
     if (
         decode
@@ -248,7 +251,7 @@ def _classify_success(
         and expected.get("success") is True
     ):
         return Usable(expected)
-    if _is_html(headers, body):
+    if is_html:
         said = _server_message(None, body, context.credentials.secrets())
         return ResponseError(
             f"{context.where} was answered with a web page{said} instead of JSON. Check the"
@@ -346,12 +349,6 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if date is None else max(0.0, date.timestamp() - now)
 
 
-def _is_html(headers: Mapping[str, str], body: bytes) -> bool:
-    return (
-        headers.get("content-type", "").lower().startswith("text/html") or body.lstrip()[:1] == b"<"
-    )
-
-
 def _server_message(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
     """Return the server's message, as ' ("…")', or an empty text."""
     if isinstance(payload, dict):
@@ -444,9 +441,9 @@ def backoff_seconds(attempt: int, outcome: Retryable | Failed) -> float:
     return requested + random.uniform(0.0, bound)
 
 
-def is_charged(status: int, verdict: Usable | Retryable | PdframeError) -> bool:
-    """Tell whether the server charges tokens for an answer: it does where it carried out the
-    operation, not where it refused the request first.
+def is_charged(status: int, verdict: Retryable | PdframeError) -> bool:
+    """Tell whether the server charges tokens for an answer that is not usable: it does where it
+    carried out the operation, not where it refused the request first.
     """
     return (
         (200 <= status < 300 or 400 <= status < 500)

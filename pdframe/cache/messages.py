@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import pandas as pd
+
 from pdframe._files import locked_file, seal, unseal, write_atomic
 from pdframe._forks import renew_after_fork
 from pdframe._warnings import (
     Fact,
     Notice,
     collect_warnings,
-    fact_of,
     is_collecting,
-    is_said_once,
     warn,
 )
 from pdframe.cache.store import Store
@@ -36,7 +36,10 @@ from pdframe.errors import (
     TransportError,
 )
 
-__all__ = ["DataWarnings", "reading_cache_instead"]
+__all__ = ["UNANSWERED", "DataWarnings", "suggest_cache"]
+
+UNANSWERED = (BlockedError, BudgetError, RateLimitError, TransportError)
+"""Errors of an API that does not answer, or is not asked: the cache may be read instead."""
 
 NAME = "warnings.json"
 _ROW = ("table", "column", "kind", "count", "example", "first_seen")
@@ -79,15 +82,18 @@ class DataWarnings:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def one_a_call(self, table: str = "", columns: Sequence[str] | None = None) -> Iterator[None]:
+    def one_a_call(self, table: str = "", columns: object = None) -> Iterator[None]:
         """Issue the warnings of the block as one, at its end.
 
         Parameters
         ----------
         table, columns
-            The table that is loaded, and its columns that were asked for; None: all. No table:
-            everything was asked for.
+            The table that is loaded, and its columns that were asked for; None, or no list of
+            names: all. No table: everything was asked for.
         """
+        names = None
+        if isinstance(columns, Sequence | pd.Index) and not isinstance(columns, str):
+            names = [str(name) for name in columns]
         messages: list[str] = []
         is_inner = getattr(self._calls, "inside", False)
         self._calls.inside = True
@@ -96,8 +102,9 @@ class DataWarnings:
                 yield
         finally:
             self._calls.inside = is_inner
-            self._keep([fact for message in messages if (fact := fact_of(message))])
-            wanted = self._wanted(messages, table, columns)
+            notices = [message for message in messages if isinstance(message, Notice)]
+            self._keep([notice.fact for notice in notices if notice.fact])
+            wanted = self._wanted(notices, table, names)
             if not is_collecting():
                 self._say(wanted)
             else:
@@ -113,42 +120,39 @@ class DataWarnings:
         return sorted(self._read(), key=lambda row: (row["first_seen"], row["table"]))
 
     def _wanted(
-        self, messages: Sequence[str], table: str, columns: Sequence[str] | None
-    ) -> list[str]:
+        self, messages: Sequence[Notice], table: str, columns: Sequence[str] | None
+    ) -> list[Notice]:
         """Return the messages about what was asked for, with those of earlier calls that were not
         asked for then; keep the others for later calls.
         """
-
-        def is_wanted(fact: Fact | None) -> bool:
-            if fact is None or not table:
-                return True
-            wanted = columns is None or not fact.column or {fact.column, fact.code} & {*columns}
-            return fact.table == table and bool(wanted)
-
+        wanted = []
         with self._lock:
-            for message in messages:
-                if isinstance(message, Notice) and not is_wanted(message.fact):
+            for message in [*self._unsaid.values(), *messages]:
+                fact = message.fact
+                is_wanted = (not table or fact is None) or (
+                    fact.table == table
+                    and (columns is None or fact.column in ("", *columns) or fact.code in columns)
+                )
+                if is_wanted:
+                    wanted.append(message)
+                    self._unsaid.pop(str(message), None)
+                else:
                     self._unsaid[str(message)] = message
-            waiting = [notice for notice in self._unsaid.values() if is_wanted(notice.fact)]
-            for notice in waiting:
-                del self._unsaid[str(notice)]
-        chosen = [message for message in messages if is_wanted(fact_of(message))]
-        return list(dict.fromkeys([*waiting, *chosen]))
+        return list(dict.fromkeys(wanted))
 
-    def _hold(self, messages: Sequence[str]) -> None:
+    def _hold(self, messages: Sequence[Notice]) -> None:
         """Keep the facts among messages for a later call."""
-        facts = [message for message in messages if isinstance(message, Notice) and message.fact]
         with self._lock:
-            self._unsaid.update({str(message): message for message in facts})
+            self._unsaid.update({str(message): message for message in messages if message.fact})
 
-    def _say(self, messages: Sequence[str]) -> None:
+    def _say(self, messages: Sequence[Notice]) -> None:
         """Warn of what was not said yet."""
         with self._lock:
             new = [message for message in messages if str(message) not in self._said]
-            self._said.update(str(message) for message in new if is_said_once(message))
-        facts = [message for message in new if fact_of(message)]
+            self._said.update(str(message) for message in new if message.once)
+        facts = [message for message in new if message.fact]
         shown = [
-            message for message in new if not fact_of(message) or message in facts[:_MOST_SHOWN]
+            str(message) for message in new if not message.fact or message in facts[:_MOST_SHOWN]
         ]
         if len(facts) > _MOST_SHOWN:
             shown.append(f"{len(facts) - _MOST_SHOWN} more: account.warnings() lists them.")
@@ -192,13 +196,14 @@ class DataWarnings:
             return []
 
 
-@contextlib.contextmanager
-def reading_cache_instead(store: Store, tables: Iterable[str], call: str) -> Iterator[None]:
+def suggest_cache(error: PdframeError, store: Store, tables: Iterable[str], call: str) -> None:
     """Add to an error of the API the call that reads these tables from the cache, where all are
     cached.
 
     Parameters
     ----------
+    error
+        One of `UNANSWERED`.
     store
         The cache.
     tables
@@ -206,11 +211,7 @@ def reading_cache_instead(store: Store, tables: Iterable[str], call: str) -> Ite
     call
         The call, such as "account.deals(refresh=False)".
     """
-    try:
-        yield
-    except (BlockedError, BudgetError, RateLimitError, TransportError) as error:
-        with contextlib.suppress(CacheError):
-            if all(store.manifest(name) is not None for name in tables):
-                kept = _SAID.sub("", error.kept)
-                error.kept = f"{kept} {call} reads the cached table.".lstrip()
-        raise
+    with contextlib.suppress(CacheError):
+        if all(store.manifest(name) is not None for name in tables):
+            kept = _SAID.sub("", error.kept)
+            error.kept = f"{kept} {call} reads the cached table.".lstrip()

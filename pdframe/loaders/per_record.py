@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
-from pdframe.cache.messages import reading_cache_instead
+from pdframe.cache.messages import UNANSWERED, suggest_cache
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
@@ -32,7 +32,6 @@ from pdframe.loaders.base import (
     Columns,
     Connected,
     Refresh,
-    as_names,
     check_columns,
     chosen_names,
     label_rows,
@@ -431,7 +430,7 @@ def load_records(
     `only` returns the ids of the records to choose from, from the cached list of them, which is
     refreshed first; `keep_going` is as in `Syncer.refresh_records`.
     """
-    with account._data_warnings.one_a_call(name, as_names(columns)):
+    with account._data_warnings.one_a_call(name, columns):
         return _load(account, name, ids, refresh, labels, names, columns, only, keep_going)
 
 
@@ -484,8 +483,11 @@ def _load(
         return label_rows(account, rows, table, refresh, labels, names, chosen)
 
     call = f"account.{name}({'' if ids is None else 'ids, '}refresh=False)"
-    with reading_cache_instead(account._store, [name], call):
+    try:
         return read() if refresh is False else syncer.with_repair(read)
+    except UNANSWERED as error:
+        suggest_cache(error, account._store, [name], call)
+        raise
 
 
 def _deals_since(store: Store, start: pd.Timestamp) -> list[int]:
