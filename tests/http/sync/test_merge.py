@@ -224,7 +224,7 @@ def test_the_last_version_of_a_row_that_repeats_counts(seed: int, tmp_path: Path
             for one in ids
         ]
         known |= {row["id"]: row for row in page}
-        pull.add(to_arrow(page, table)[0])
+        pull.pages.append(to_arrow(page, table)[0])
         pending.append(pull.pages[-1], Position(NOW))
         if draw.random() < 0.3:
             pull.move_to_run(
@@ -295,7 +295,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
             draw.choice(["old", "new"]),
         )
         known |= {row["id"]: row for row in page}
-        pull.add(to_arrow(page, table)[0])
+        pull.pages.append(to_arrow(page, table)[0])
         fetch.stage_page(pending, pull, pull.pages[-1], Position(NOW), options=LITTLE_MEMORY)
     pull.deleted = draw.sample(sorted(cached), len(cached) // 10)
     made, sizes = Merger(table, (), LITTLE_MEMORY), []
