@@ -32,20 +32,17 @@ from pdframe.api.responses import (
     Answer,
     Context,
     Decode,
-    Failed,
     Page,
     Retryable,
     Usable,
-    backoff_seconds,
     classify_response,
     excerpt,
-    gave_up,
     http_date,
     is_charged,
-    may_retry,
     next_cursor,
     parse,
 )
+from pdframe.api.retry import Failed, backoff_seconds, gave_up, may_retry
 from pdframe.errors import (
     AccessError,
     ArgumentError,

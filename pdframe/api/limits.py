@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from pdframe._files import locked_file, refuse_broken_link, refuse_newer, seal, unseal, write_atomic
 from pdframe._forks import renew_after_fork
-from pdframe.api.responses import Failed
+from pdframe.api.retry import Failed
 from pdframe.errors import ArgumentError, BudgetError, CacheError
 
 __all__ = [

@@ -19,6 +19,8 @@ of a fetch of           fetched again after a crash
 a table that was done   nothing, for a while (`skip_note`)
 a complete list         what changed since the fetch began; where that is 29 days ago, everything:
                         deletions are listed for 30 days (`resume_position`)
+a short list, of a      all of it: its pages are not staged (`Fetcher.fetch_list`)
+table without changes
 changes                 the changes of the lists that were done, and the lists of deletions
                         (`resume_changes`)
 line items,             the deals whose fingerprint changed since; where the fetch began 7 days ago,

@@ -274,7 +274,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
     }
     first, pending = FetchResult(NOW), Checkpoint(store, table, storage_schema(table))
     for start in range(0, max(len(cached), 1), 20):
-        first.add(
+        first.pages.append(
             to_arrow(
                 [row | {"is_deleted": False} for row in list(cached.values())[start : start + 20]],
                 table,
@@ -396,7 +396,7 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
         manifest = Manifest("organizations", (), 0, NOW, NOW)
         if cached:
             before = FetchResult(NOW)
-            before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
+            before.pages.append(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
             manifest = store.publish(
                 store.write_parts(manifest, merged(Merger(table, (), LITTLE_MEMORY), before))
             )
