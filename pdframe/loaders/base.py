@@ -5,6 +5,7 @@ add names for ids (`names=`), from cached tables whose short lists are refreshed
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeAlias
@@ -315,7 +316,8 @@ def lookups(
         Whether to read lists of metadata at any age: a rename shows at once.
     by_default
         Whether these names were not requested: products and projects are refreshed like metadata,
-        a list may be older where it cannot be refreshed, and no warning names an unavailable one.
+        and a list may be older where it cannot be refreshed. A list that the API withholds is said
+        once an account; one that is not cached with `cache_alone` is not.
 
     Returns
     -------
@@ -329,6 +331,7 @@ def lookups(
     """
     columns = list(wanted)
     missing: dict[str, str] = {}
+    withheld: set[str] = set()
     store = syncer.store
     # Names that were not requested are no reason to refuse a frame that needs no request.
     is_forgiving = by_default and cache_alone
@@ -345,6 +348,7 @@ def lookups(
                 if error.status == 401:
                     raise
                 missing[name] = str(error.args[0])
+                withheld.add(name)
             except (BlockedError, BudgetError, RateLimitError, TransportError):
                 # Names that were not requested may be older, so that the table itself is shown.
                 if not by_default or store.manifest(name) is None:
@@ -361,7 +365,16 @@ def lookups(
             )
         else:
             missing.pop(name, None)
-    for name, why in {} if by_default else missing.items():
+    for name, why in missing.items():
+        if by_default:
+            if name in withheld:
+                # The same words for every table with such names, so that they are said once.
+                warn(
+                    f"Names from table {name!r}, such as {_usual_name(name)}, are null because it"
+                    f" is unavailable: {why}",
+                    once=True,
+                )
+            continue
         affected = [column.name for column in columns if column.table == name]
         verb = "is" if len(affected) == 1 else "are"
         warn(
@@ -383,6 +396,14 @@ def lookups(
         else:
             result[column] = rows[key].combine_chunks(), rows[column.label].combine_chunks()
     return result
+
+
+def _usual_name(table: str) -> str:
+    """Return the column of names from this table that most tables have."""
+    names = Counter(
+        column.name for each in TABLES.values() for column in each.names if column.table == table
+    )
+    return names.most_common(1)[0][0]
 
 
 def empty_lookup(column: NameColumn) -> Lookup:

@@ -4,11 +4,11 @@ They are opt-in, because they cost a request a record. `ids` are the records, as
 column of a frame; nulls in it are ignored.
 
 The cache keeps the rows record by record, and `refresh` and `max_age` apply to each record: only
-records that are too old, or not cached, are requested. A frame holds the rows of these records
-only, ordered by their ids (a table with an `id` of its own: by that), then by time; rows of the
-same second in the order of the API. A `DataWarning` names ids that the API does not know. After an
-error (`BudgetError`) the finished records are kept, and the same call resumes within a week. Where
-ids may be omitted, `refresh="full"` without ids reloads the list of the records first.
+records that are too old, not cached, or changed since by their cached list are requested. A frame
+holds the rows of these records only, ordered by their ids (a table with an `id` of its own: by
+that), then by time; rows of the same second in the order of the API. A `DataWarning` names ids that
+the API does not know. After an error (`BudgetError`) the finished records are kept, and the same
+call resumes within a week. `refresh="full"` without ids reloads the list of the records first.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def deal_changes(
     """Load changelogs of deals, one row a change of a field, by deal, oldest first. Source: v1
     /deals/{id}/changelog, 20 tokens a deal.
 
-    A deal is requested again only after a change (of its `update_time`, stage, status, value ...),
-    so a later call costs only the changed deals. A load that runs out of budget keeps the finished
-    deals, and the same call resumes with the others. `field_key` is the API's code; `names=True`
-    adds its label.
+    A deal is requested again only after a change (of its `update_time`, stage, status, value ...):
+    20 tokens per changed deal, at any age if the cached deals show the change. A load that runs out
+    of budget keeps the finished deals, and the same call resumes with the others. `field_key` is
+    the API's code; `names=True` adds its label.
 
     Parameters
     ----------
@@ -58,16 +58,16 @@ def deal_changes(
         Deals, as a list or a column of ids; None: every deal, live and archived, and the cached
         rows of deals that were deleted since.
     since
-        Only deals that were created or moved to another stage since then, each with all of its
-        changes. A day, a time, a year, quarter or month (its start), or "last Monday", "30 days
-        ago", in `account.tz`, counted from the server's clock.
+        Only deals that were created or moved to another stage since then, with all their changes: a
+        day, time, year, quarter or month (its start), "last Monday" or "30 days ago" of the
+        server's clock, in `account.tz`.
     keep_going
         True: each later `account.sync()` (or `pdframe sync`) without names goes on with the deals
         that are not loaded or have changed, the newest first, within `max_tokens`, of which it
-        leaves a quarter to other calls; half of the account's own daily budget is left too. The
-        row `deal_changes` of its result says what that spent and what is left. The cache keeps
-        this, so that a sync of another process goes on as well. "stop" ends it, and loads
-        nothing. False (default) changes nothing of that.
+        leaves a quarter to other calls; half of the account's own daily budget is left too; where
+        neither is known, at most 15,000 tokens a day. The row `deal_changes` of its result says
+        what that spent and what is left. The cache keeps this for syncs of other processes.
+        "stop" ends it, and returns what is cached. False (default) changes nothing of that.
     refresh, labels, names, columns
         As in `Account`.
 

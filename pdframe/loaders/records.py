@@ -120,7 +120,9 @@ def cached_rows(
 ) -> pd.DataFrame:
     """Return the rows of records that are cached, whichever these are."""
     cached: list[int] = load_states(account._store, name)["id"].to_pylist()
-    wanted = cached if ids is None else _check_ids(ids, TABLES[name])
+    wanted = (
+        cached if ids is None else sorted({*cached}.intersection(_check_ids(ids, TABLES[name])))
+    )
     return load_records(account, name, wanted, False, labels, names, columns)
 
 
@@ -128,7 +130,7 @@ def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | N
     manifest, records = account._store.manifest(table.name), table.required_parent.table
     missing = ""
     if manifest is None:
-        missing = f"Nothing of {table.name!r} is cached"
+        missing = f"Nothing of {table.name!r} is cached" if wanted != [] else ""
     elif wanted is None:
         if EVERY_AT not in manifest.state:
             missing = f"{table.name!r} is not cached for every one of the {records}"
@@ -188,7 +190,5 @@ def _check_ids(ids: Ids, table: Table) -> list[int]:
 
 
 def _shown(ids: Sequence[int]) -> str:
-    first = ", ".join(map(str, ids[:_MAX_SHOWN_IDS]))
-    return (
-        first if len(ids) <= _MAX_SHOWN_IDS else f"{first} and {len(ids) - _MAX_SHOWN_IDS:,} more"
-    )
+    first, more = ", ".join(map(str, ids[:_MAX_SHOWN_IDS])), len(ids) - _MAX_SHOWN_IDS
+    return first if more <= 0 else f"{first} and {more:,} more"

@@ -128,9 +128,8 @@ class Syncer:
         )
         priced = pricing.estimate(requested)
         for table in self._kept_up_to_date() if not named else ():
-            priced.append(
-                estimated(table, len(records_due(table, False)), self.client.budget, priced)
-            )
+            due, smallest = len(records_due(table, False)), policy.options.keep_going_tokens
+            priced.append(estimated(table, due, self.client.budget, smallest, priced))
         return priced
 
     def refresh_if_stale(self, name: str, *, max_age: timedelta | None) -> None:
@@ -288,7 +287,10 @@ class Syncer:
                 children = self._children(table, tick)
                 refused = go_on(children, self.client.budget, source.cost)
                 self._note_tokens(name, spent)
-            text = sync_note(table, children.fetched, spent.tokens, children.total)
+            smallest = children.options.keep_going_tokens
+            text = sync_note(
+                table, children.fetched, spent.tokens, children.total, self.client.budget, smallest
+            )
             row = sync_row(self.store, name, Outcome("incremental", children.counts, text), spent)
             if refused is not None:
                 row = replace(row, mode="unavailable", note=str(refused), missing=refused.missing)
