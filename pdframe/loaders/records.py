@@ -51,63 +51,49 @@ def load_records(
     refreshed first; `keep_going` is as in `Syncer.refresh_records`.
     """
     with account._data_warnings.one_a_call(name, columns):
-        return _load(account, name, ids, refresh, labels, names, columns, only, keep_going)
+        table = TABLES[name]
+        wanted = None if ids is None else _check_ids(ids, table)
+        if wanted is None and not table.required_parent.every:
+            raise ArgumentError(f"{name} needs ids: account.{name}([1, 2]).")
+        names = chosen_names(names, account._names)
+        chosen = check_columns(account, table, refresh, labels, names, columns)
+        syncer = account._syncer
 
+        def choose() -> list[int]:
+            assert only is not None
+            chosen = only(account._store)
+            return chosen if wanted is None else sorted(set(chosen).intersection(wanted))
 
-def _load(
-    account: Connected,
-    name: str,
-    ids: Ids | None,
-    refresh: Refresh,
-    labels: bool,
-    names: bool | None,
-    columns: Columns,
-    only: Callable[[Store], list[int]] | None,
-    keep_going: bool | None,
-) -> pd.DataFrame:
-    table = TABLES[name]
-    wanted = None if ids is None else _check_ids(ids, table)
-    if wanted is None and not table.required_parent.every:
-        raise ArgumentError(f"{name} needs ids: account.{name}([1, 2]).")
-    names = chosen_names(names, account._names)
-    chosen = check_columns(account, table, refresh, labels, names, columns)
-    syncer = account._syncer
+        if only is not None:
+            if refresh is None:
+                syncer.refresh_if_stale(table.required_parent.table, max_age=account._max_age)
+            elif refresh is not False:
+                syncer.refresh(table.required_parent.table, full=refresh == "full")
+            wanted = choose() if refresh is False else syncer.with_repair(choose)
 
-    def choose() -> list[int]:
-        assert only is not None
-        chosen = only(account._store)
-        return chosen if wanted is None else sorted(set(chosen).intersection(wanted))
+        def read() -> pd.DataFrame:
+            if refresh is False:
+                _refuse_uncached(account, table, wanted)
+            else:
+                syncer.refresh_records(
+                    name,
+                    wanted,
+                    refresh=refresh,
+                    max_age=account._max_age,
+                    listed=only is not None,
+                    keep_going=keep_going,
+                )
+            if wanted is not None:
+                _warn_of_unknown(account, table, wanted)
+            rows = rows_of(account._store, table, wanted)
+            return label_rows(account, rows, table, refresh, labels, names, chosen)
 
-    if only is not None:
-        if refresh is None:
-            syncer.refresh_if_stale(table.required_parent.table, max_age=account._max_age)
-        elif refresh is not False:
-            syncer.refresh(table.required_parent.table, full=refresh == "full")
-        wanted = choose() if refresh is False else syncer.with_repair(choose)
-
-    def read() -> pd.DataFrame:
-        if refresh is False:
-            _refuse_uncached(account, table, wanted)
-        else:
-            syncer.refresh_records(
-                name,
-                wanted,
-                refresh=refresh,
-                max_age=account._max_age,
-                listed=only is not None,
-                keep_going=keep_going,
-            )
-        if wanted is not None:
-            _warn_of_unknown(account, table, wanted)
-        rows = rows_of(account._store, table, wanted)
-        return label_rows(account, rows, table, refresh, labels, names, chosen)
-
-    call = f"account.{name}({'' if ids is None else 'ids, '}refresh=False)"
-    try:
-        return read() if refresh is False else syncer.with_repair(read)
-    except UNANSWERED as error:
-        suggest_cache(error, account._store, [name], call)
-        raise
+        call = f"account.{name}({'' if ids is None else 'ids, '}refresh=False)"
+        try:
+            return read() if refresh is False else syncer.with_repair(read)
+        except UNANSWERED as error:
+            suggest_cache(error, account._store, [name], call)
+            raise
 
 
 def cached_rows(
