@@ -25,6 +25,7 @@ from pdframe._warnings import (
     collect_warnings,
     is_collecting,
     warn,
+    warn_beside,
 )
 from pdframe.cache.store import Store
 from pdframe.errors import (
@@ -100,53 +101,56 @@ class DataWarnings:
         try:
             with collect_warnings() as messages:
                 yield
-        finally:
+        except BaseException as error:
             self._calls.inside = is_inner
-            notices = [message for message in messages if isinstance(message, Notice)]
-            self._keep([notice.fact for notice in notices if notice.fact])
-            wanted = self._wanted(notices, table, names)
-            if not is_collecting():
-                self._say(wanted)
-            else:
-                # Inside another call, which says it; or inside work that drops its warnings: then
-                # the next call says it.
-                if not is_inner:
-                    self._hold(wanted)
-                for message in wanted:
-                    warn(message)
+            for message, notes in self._due(messages, table, names):
+                warn_beside(error, message, notes)
+            raise
+        self._calls.inside = is_inner
+        for message, notes in self._due(messages, table, names):
+            warn(message, notes)
 
     def facts(self) -> list[dict[str, Any]]:
         """Return everything that was noticed, the oldest first."""
         return sorted(self._read(), key=lambda row: (row["first_seen"], row["table"]))
 
-    def _wanted(
-        self, messages: Sequence[Notice], table: str, columns: Sequence[str] | None
-    ) -> list[Notice]:
-        """Return the messages about what was asked for, with those of earlier calls that were not
-        asked for then; keep the others for later calls.
+    def _due(
+        self, messages: Sequence[str], table: str, columns: Sequence[str] | None
+    ) -> list[tuple[str, Sequence[str]]]:
+        """Keep the facts of a call that ends; return the warnings to issue, each with what it sums
+        up: of what was asked for, also in earlier calls where it was not. The others wait for later
+        calls.
         """
-        wanted = []
+        notices = [message for message in messages if isinstance(message, Notice)]
+        self._keep([notice.fact for notice in notices if notice.fact])
+        wanted: dict[str, Notice] = {}
         with self._lock:
-            for message in [*self._unsaid.values(), *messages]:
-                fact = message.fact
+            for notice in [*self._unsaid.values(), *notices]:
+                fact = notice.fact
                 is_wanted = (not table or fact is None) or (
                     fact.table == table
                     and (columns is None or fact.column in ("", *columns) or fact.code in columns)
                 )
                 if is_wanted:
-                    wanted.append(message)
-                    self._unsaid.pop(str(message), None)
+                    wanted.setdefault(str(notice), notice)
+                    self._unsaid.pop(str(notice), None)
                 else:
-                    self._unsaid[str(message)] = message
-        return list(dict.fromkeys(wanted))
+                    self._unsaid[str(notice)] = notice
+        if not is_collecting():
+            return self._not_said([*wanted.values()])
+        # Inside another call, which says it; or inside work that drops its warnings: then the next
+        # call says it.
+        if not getattr(self._calls, "inside", False):
+            self._hold([*wanted.values()])
+        return [(notice, ()) for notice in wanted.values()]
 
     def _hold(self, messages: Sequence[Notice]) -> None:
         """Keep the facts among messages for a later call."""
         with self._lock:
             self._unsaid.update({str(message): message for message in messages if message.fact})
 
-    def _say(self, messages: Sequence[Notice]) -> None:
-        """Warn of what was not said yet."""
+    def _not_said(self, messages: Sequence[Notice]) -> list[tuple[str, Sequence[str]]]:
+        """Return one warning of what was not said yet, which counts as said from now on."""
         with self._lock:
             new = [message for message in messages if str(message) not in self._said]
             self._said.update(str(message) for message in new if message.once)
@@ -156,8 +160,7 @@ class DataWarnings:
         ]
         if len(facts) > _MOST_SHOWN:
             shown.append(f"{len(facts) - _MOST_SHOWN} more: account.warnings() lists them.")
-        if shown:
-            warn("\n".join(shown), [*map(str, new)])
+        return [("\n".join(shown), [*map(str, new)])] if shown else []
 
     def _keep(self, facts: Sequence[Fact]) -> None:
         """Keep facts that the file does not have yet, or with another count; where it cannot be
