@@ -1,5 +1,5 @@
-"""The steps of a loader of a table that the API returns record by record: check the ids, refresh the
-rows of these records, read them, label the frame.
+"""The steps of a loader of a table that the API returns record by record: check the ids, refresh
+the rows of these records, read them, label the frame.
 """
 
 from __future__ import annotations
