@@ -84,7 +84,7 @@ class Syncer:
     metadata_age: timedelta | None = ALWAYS
     deletions_age: timedelta | None = ALWAYS
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _repaired: set[str] = field(default_factory=set)
+    _repaired: set[str] = field(default_factory=set, init=False)
 
     def sync(
         self,
