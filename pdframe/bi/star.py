@@ -85,8 +85,9 @@ def star(
     fiscal_start
         First month of the fiscal year, 1 to 12.
     as_of
-        The day of the export, the last of `fact_mrr_by_month`; None: today in the account's
-        timezone, by the server's clock.
+        The day of the export, or a time of it: `fact_mrr_by_month` ends with its month, and the
+        forecast knows what happened up to its end; None: today in the account's timezone, by the
+        server's clock.
     cancellations
         As in `metrics.mrr_lines`: the column of deals with the day from which nothing is owed.
     refresh
@@ -111,10 +112,18 @@ def star(
     notes: list[str] = []
     source = Source(account, notes, refresh)
     today = source.today()
-    day = today if as_of is None else as_of
+    day = today if as_of is None else _day(as_of, account.tz)
     building = Building(account.tz, day, personal, Calendar(day, fiscal_start), notes=notes)
     tables = _tables(building, source, rates, cancellations)
     return BiSet(tables, building.relationships, building.notes)
+
+
+def _day(when: datetime.date, tz: str) -> datetime.date:
+    """Return the day of a time in a timezone."""
+    if not isinstance(when, datetime.datetime):
+        return when
+    time = pd.Timestamp(when)
+    return (time if time.tzinfo is None else time.tz_convert(tz)).date()
 
 
 def _tables(

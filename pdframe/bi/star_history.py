@@ -145,7 +145,9 @@ class States:
         return values
 
     def _texts(self, name: str) -> pd.Series[str]:
-        """Return the text of a column in each state: after its last change, before its first one."""
+        """Return the text of a column in each state: after its last change, else before its first
+        one.
+        """
         rows = np.flatnonzero(self._column == self._number.get(name, -1))
         count = len(self._deal)
         change = np.full(count, -1)
