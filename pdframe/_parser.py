@@ -155,6 +155,13 @@ def parser() -> argparse.ArgumentParser:
         "--workers", type=_count, metavar="N", help="accounts at once (default: the file's, else 4)"
     )
 
+    completion = commands.add_parser(
+        "completion", help="print a script that completes pdframe in a shell"
+    )
+    completion.add_argument(
+        "shell", choices=["bash", "zsh"], help="bash: source <(pdframe completion bash)"
+    )
+
     connected = (sync, status, estimate, export, fields, changes)
     for command in (demo, *connected, fleet):
         command.add_argument(
@@ -168,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
         )
     for command in connected:
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
-    for command in (demo, notebooks, *connected, fleet):
+    for command in (demo, notebooks, completion, *connected, fleet):
         command.add_argument(
             "--json", action="store_true", help="print one JSON object: rows, totals, error"
         )

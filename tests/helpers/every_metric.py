@@ -380,8 +380,8 @@ CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 
 
 def names_missing() -> set[str]:
-    """Return the public metrics and charts that have no call; `RevenuePolicy` and `schema` make no frame,
-    `plot.style` draws nothing.
+    """Return the public metrics and charts that have no call; `RevenuePolicy` and `schema` make no
+    frame, `plot.style` draws nothing.
     """
     called = {name.split()[0] for name in CALLS}
     taking = {

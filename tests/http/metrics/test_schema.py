@@ -193,7 +193,7 @@ def test_the_parts_of_a_split_are_the_result(case: str, frames: dict[str, pd.Dat
     assert columns
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        whole = metric(**given, **how)
+        complete = metric(**given, **how)
     for column in columns:
         pieces = split(given, column)
         if column in how:
@@ -201,32 +201,32 @@ def test_the_parts_of_a_split_are_the_result(case: str, frames: dict[str, pd.Dat
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
             parts = [metric(**piece, **how) for piece in pieces]
-        compare(whole, [part for part in parts if len(part)], combine)
+        compare(complete, [part for part in parts if len(part)], combine)
 
 
-def compare(whole: pd.DataFrame, parts: list[pd.DataFrame], combine: bytes) -> None:
+def compare(complete: pd.DataFrame, parts: list[pd.DataFrame], combine: bytes) -> None:
     """Compare a result with its parts, in an order that does not depend on the parts."""
     together = pd.concat(parts, ignore_index=True)
     numbers = [
         column
-        for column in whole
-        if pd.api.types.is_numeric_dtype(whole[column])
-        and not pd.api.types.is_bool_dtype(whole[column])
+        for column in complete
+        if pd.api.types.is_numeric_dtype(complete[column])
+        and not pd.api.types.is_bool_dtype(complete[column])
         and not column.endswith("_id")
     ]
-    keys = [column for column in whole if column not in numbers]
+    keys = [column for column in complete if column not in numbers]
     if combine == b"sum":
         together = together.groupby(keys, dropna=False, observed=True)[numbers].sum().reset_index()
         for share, (of, by) in SHARES.items():
             if share in together:
                 together[share] = together[of] / together[by].where(together[by] > 0)
     order = keys if combine == b"sum" else [*keys, *numbers]
-    whole, together = (
+    complete, together = (
         frame.sort_values(order, key=lambda column: column.astype("str")).reset_index(drop=True)
-        for frame in (whole, together[list(whole)])
+        for frame in (complete, together[list(complete)])
     )
     # The parts add floats in another order.
     rtol = 1e-9 if combine == b"sum" else 1e-12
     pd.testing.assert_frame_equal(
-        together, whole.astype(together.dtypes.to_dict()), rtol=rtol, atol=rtol
+        together, complete.astype(together.dtypes.to_dict()), rtol=rtol, atol=rtol
     )
