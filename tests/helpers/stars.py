@@ -108,16 +108,16 @@ def check_relationships(made: Star) -> None:
             assert own.null_count == 0, one
         known = pc.is_in(pc.drop_null(own), value_set=keys.combine_chunks())
         assert pc.all(known, min_count=0).as_py(), one
-    # A tool refuses two active ways from one table to another.
-    ways: dict[str, list[str]] = {}
+    # A tool refuses two active targets from one table to another.
+    targets: dict[str, list[str]] = {}
     for one in made.relationships:
         if one.active:
-            ways.setdefault(one.from_table, []).append(one.to_table)
-    for table in ways:
-        reached, next_ones = [], list(ways[table])
+            targets.setdefault(one.from_table, []).append(one.to_table)
+    for table in targets:
+        reached, next_ones = [], list(targets[table])
         while next_ones:
             reached.append(next_ones.pop())
-            next_ones += ways.get(reached[-1], [])
+            next_ones += targets.get(reached[-1], [])
         assert len(set(reached)) == len(reached), table
 
 
