@@ -66,7 +66,8 @@ def _no_deals() -> pd.DataFrame:
     kinds = {
         "ids": "id owner_id creator_user_id person_id org_id pipeline_id stage_id visible_to"
         " products_count activities_count next_activity_id last_activity_id",
-        "text": "title currency lost_reason origin owner_name creator_name pipeline_name stage_name",
+        "text": "title currency lost_reason origin owner_name creator_name pipeline_name"
+        " stage_name",
         "numbers": "value probability mrr arr acv",
         "flags": "is_deleted is_archived",
         "times": "add_time update_time stage_change_time archive_time close_time won_time lost_time"
