@@ -30,6 +30,7 @@ __all__ = [
     "is_collecting",
     "is_said_once",
     "warn",
+    "warn_beside",
 ]
 
 # The kinds of facts.
@@ -137,11 +138,26 @@ def collect_warnings() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def deferred_warnings() -> Iterator[None]:
-    """Issue the warnings of the block at its end: where warnings are errors, its work is done."""
+    """Issue the warnings of the block at its end: where warnings are errors, its work is done. An
+    error that ends the block is never replaced by one of its warnings.
+    """
     messages: list[str] = []
     try:
         with collect_warnings() as messages:
             yield
-    finally:
+    except BaseException as error:
         for message in messages:
-            warn(message)
+            warn_beside(error, message)
+        raise
+    for message in messages:
+        warn(message)
+
+
+def warn_beside(error: BaseException, message: str, notes: Sequence[str] = ()) -> None:
+    """Warn of what work noticed before `error` ended it; where warnings are errors, add it to that
+    error as a note.
+    """
+    try:
+        warn(message, notes)
+    except DataWarning as warning:
+        error.add_note(f"DataWarning: {warning}")

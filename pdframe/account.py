@@ -321,14 +321,15 @@ class Account:
             named = self._text("timezone_name") or "UTC"
             try:
                 ZoneInfo(named)
+                self._tz = named
             except (KeyError, ValueError, OSError):
+                self._tz = "UTC"
+            if self._tz != named:
                 warn(
                     f"This machine does not know the timezone of this user in Pipedrive,"
                     f" {shorten(named)}: days are cut in UTC. Pass the right timezone to metrics as"
                     " tz=, such as tz='Europe/Berlin'."
                 )
-                named = "UTC"
-            self._tz = named
         return self._tz
 
     @property

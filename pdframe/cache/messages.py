@@ -25,6 +25,7 @@ from pdframe._warnings import (
     is_collecting,
     is_said_once,
     warn,
+    warn_beside,
 )
 from pdframe.cache.store import Store
 from pdframe.errors import (
@@ -94,23 +95,34 @@ class DataWarnings:
         try:
             with collect_warnings() as messages:
                 yield
-        finally:
+        except BaseException as error:
             self._calls.inside = is_inner
-            self._keep([fact for message in messages if (fact := fact_of(message))])
-            wanted = self._wanted(messages, table, columns)
-            if not is_collecting():
-                self._say(wanted)
-            else:
-                # Inside another call, which says it; or inside work that drops its warnings: then
-                # the next call says it.
-                if not is_inner:
-                    self._hold(wanted)
-                for message in wanted:
-                    warn(message)
+            for message, notes in self._due(messages, table, columns):
+                warn_beside(error, message, notes)
+            raise
+        self._calls.inside = is_inner
+        for message, notes in self._due(messages, table, columns):
+            warn(message, notes)
 
     def facts(self) -> list[dict[str, Any]]:
         """Return everything that was noticed, the oldest first."""
         return sorted(self._read(), key=lambda row: (row["first_seen"], row["table"]))
+
+    def _due(
+        self, messages: Sequence[str], table: str, columns: Sequence[str] | None
+    ) -> list[tuple[str, Sequence[str]]]:
+        """Keep the facts of a call that ends; return the warnings to issue, each with what it sums
+        up.
+        """
+        self._keep([fact for message in messages if (fact := fact_of(message))])
+        wanted = self._wanted(messages, table, columns)
+        if not is_collecting():
+            return self._not_said(wanted)
+        # Inside another call, which says it; or inside work that drops its warnings: then the next
+        # call says it.
+        if not getattr(self._calls, "inside", False):
+            self._hold(wanted)
+        return [(message, ()) for message in wanted]
 
     def _wanted(
         self, messages: Sequence[str], table: str, columns: Sequence[str] | None
@@ -141,8 +153,8 @@ class DataWarnings:
         with self._lock:
             self._unsaid.update({str(message): message for message in facts})
 
-    def _say(self, messages: Sequence[str]) -> None:
-        """Warn of what was not said yet."""
+    def _not_said(self, messages: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+        """Return one warning of what was not said yet, which counts as said from now on."""
         with self._lock:
             new = [message for message in messages if str(message) not in self._said]
             self._said.update(str(message) for message in new if is_said_once(message))
@@ -152,8 +164,7 @@ class DataWarnings:
         ]
         if len(facts) > _MOST_SHOWN:
             shown.append(f"{len(facts) - _MOST_SHOWN} more: account.warnings() lists them.")
-        if shown:
-            warn("\n".join(shown), [*map(str, new)])
+        return [("\n".join(shown), [*map(str, new)])] if shown else []
 
     def _keep(self, facts: Sequence[Fact]) -> None:
         """Keep facts that the file does not have yet, or with another count; where it cannot be

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pdframe._relative_times import absolute
-from pdframe._warnings import collect_warnings
+from pdframe._warnings import collect_warnings, deferred_warnings
 from pdframe.cache.issued_forecasts import IssuedForecasts
 from pdframe.cache.messages import reading_cache_instead
 from pdframe.cache.server_clock import server_now
@@ -204,7 +204,8 @@ def forecast(
             # The package imports this module, so this module cannot import the package.
             written_by=sys.modules["pdframe"].__version__,
         )
-        IssuedForecasts(self._store).append(_stored(rows), now=datetime.now(UTC))
+        with deferred_warnings():
+            IssuedForecasts(self._store).append(_stored(rows), now=datetime.now(UTC))
     return note(result, notes, "forecast")
 
 

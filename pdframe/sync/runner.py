@@ -226,13 +226,18 @@ class Syncer:
             except DamagedError as error:
                 if error.table in self._repaired or error.table in KEPT_FOR_GOOD:
                     raise
-                self._repaired.add(error.table)
-                with deferred_warnings():
-                    with self.store.lock():
-                        remove_damaged(self.store, error)
-                    # The work itself requests what is fetched record by record.
-                    if error.table in TABLES and TABLES[error.table].parent is None:
-                        self.refresh_if_stale(error.table, max_age=None)
+                damage = error.with_traceback(None)  # which refers to the frames of the work
+            self._repair(damage)
+
+    def _repair(self, damage: DamagedError) -> None:
+        """Remove a damaged table, and load it again unless the work itself does that."""
+        self._repaired.add(damage.table)
+        with deferred_warnings():
+            with self.store.lock():
+                remove_damaged(self.store, damage)
+            # The work itself requests what is fetched record by record.
+            if damage.table in TABLES and TABLES[damage.table].parent is None:
+                self.refresh_if_stale(damage.table, max_age=None)
 
     # A sync of several tables
 
