@@ -180,7 +180,7 @@ def search(
     Warns
     -----
     DataWarning
-        More than `max_items` items match.
+        Once a call: more than `max_items` items match; values do not fit their columns.
 
     Examples
     --------
@@ -225,16 +225,17 @@ def search(
     else:
         path, size = "/itemSearch", ITEM_PAGE
         params["item_types"] = kinds or None
-    rows = _read_rows(
-        self,
-        path,
-        params,
-        size,
-        max_items,
-        lambda row: _is_item(_flat(row), kinds),
-        "an id and a requested type",
-    )
-    return _frame(map(_flat, rows), _ITEMS)
+    with self._data_warnings.one_a_call(_ITEMS.name):
+        rows = _read_rows(
+            self,
+            path,
+            params,
+            size,
+            max_items,
+            lambda row: _is_item(_flat(row), kinds),
+            "an id and a requested type",
+        )
+        return _frame(map(_flat, rows), _ITEMS)
 
 
 def search_field(
@@ -278,7 +279,7 @@ def search_field(
     Warns
     -----
     DataWarning
-        More than `max_items` items match.
+        Once a call: more than `max_items` items match; values do not fit their columns.
 
     Examples
     --------
@@ -306,16 +307,17 @@ def search_field(
         self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
     code = _code(field, self._syncer.fields(table), table)
     params = {"term": term, "entity_type": entity, "field": code, "match": match}
-    rows = _read_rows(
-        self,
-        "/itemSearch/field",
-        params,
-        PAGE,
-        max_items,
-        lambda row: _is_item(_value(row, entity, code), ()),
-        "an id",
-    )
-    return _frame((_value(row, entity, code) for row in rows), _VALUES)
+    with self._data_warnings.one_a_call(_VALUES.name):
+        rows = _read_rows(
+            self,
+            "/itemSearch/field",
+            params,
+            PAGE,
+            max_items,
+            lambda row: _is_item(_value(row, entity, code), ()),
+            "an id",
+        )
+        return _frame((_value(row, entity, code) for row in rows), _VALUES)
 
 
 def _read_rows(
