@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdframe._advice import SOURCES, did_you_mean
+from pdframe._advice import SOURCES, did_you_mean, nearest
 from pdframe._moments import ending, moment, zone
 from pdframe._plain import holds_lists, plain_column, plain_frame
 from pdframe._warnings import warn
@@ -99,13 +99,31 @@ def _remedy(name: str, missing: Sequence[str], frame: pd.DataFrame, by: Collecti
         return f"{loaded}() adds the names of ids, unless names=False."
     if name in ("deals", "activities") and (_NAMES | _LONG_NAMES).issuperset(missing):
         return f"{loaded}(names=True) adds the names of persons and organizations."
-    if len(missing) == 1 and missing[0] in by and isinstance(missing[0], str):
-        hint = did_you_mean(missing[0], frame.columns)
+    if set(missing) <= {*by}:
+        meant = _meant(by, frame)
+        if len(meant) > 1:
+            return f"Did you mean by={meant!r}?"
+        hint = did_you_mean(missing[0], frame.columns) if meant else ""
         if hint:
             return hint
     source = SOURCES.get(name)
     carried = " The argument carry= of mrr_lines adds columns of deals." if name == "lines" else ""
     return f"Pass the frame of {source or 'the loader'} with all its columns.{carried}"
+
+
+def _meant(by: Collection[str], frame: pd.DataFrame) -> list[str]:
+    """Return the columns of the frame that `by` probably means, those of "a, b" one by one; none
+    where one of them is like no column.
+    """
+    result: list[str] = []
+    for name in map(str, by):
+        parts = [name] if name in frame.columns else [part.strip() for part in name.split(",")]
+        for part in parts:
+            near = [part] if part in frame.columns else nearest(part, frame.columns)
+            # "owner" as elsewhere: its name.
+            named = f"{part}_name"
+            result.append(named if named in near else near[0] if near else "")
+    return list(dict.fromkeys(result)) if all(result) else []
 
 
 def zone_of(tz: str | None, *frames: object) -> str:
@@ -198,7 +216,10 @@ def keys(
         return []
     names = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
     if not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"by={by!r} must be the name of a column or a list of names.")
+        raise ArgumentError(
+            f"by={by!r} must be the name of a column, such as by='status', or a list of names, such"
+            " as by=['pipeline_id', 'status']."
+        )
     given = {
         column for frame in frames if isinstance(frame, pd.DataFrame) for column in frame.columns
     }
@@ -263,7 +284,7 @@ def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:
         except (TypeError, NotImplementedError, ValueError):
             raise ArgumentError(
                 f"by={name!r}: its values ({column.dtype}) cannot be grouped by. Convert them to"
-                " text or numbers."
+                f" text: frame[{name!r}] = frame[{name!r}].map(str, na_action='ignore')."
             ) from None
         codes, count = result.astype(np.int64), len(uniques)
     return np.where(codes < 0, count, codes), count + 1

@@ -83,8 +83,7 @@ def one_group(rows: pd.DataFrame, first: str, chart: str) -> str:
     if style.several_groups(rows, by):
         raise ArgumentError(
             f"The frame holds several groups of {', '.join(map(repr, by))}, and this chart has"
-            " room for one. Draw each on its own Axes: for value, part in frame.groupby(column):"
-            f" plot.{chart}(part)."
+            f" room for one. Draw each: {style.each_group(by, chart)}"
         )
     return str(style.group_names(rows, by).iloc[0]) if by and len(rows) else ""
 

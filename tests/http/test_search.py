@@ -236,8 +236,8 @@ def test_a_search_warns_once_of_all_its_columns(account: sandbox.SandboxAccount)
 
     def answer(path: str, params: Mapping[str, str], content: Any) -> None:
         if path in ("/itemSearch", "/itemSearch/field"):
-            found = [{"id": 3, "name": 5.5, "result_score": "high"}]
-            content["data"] = {"items": rows} if path == "/itemSearch" else found
+            hits = [{"id": 3, "name": 5.5, "result_score": "high"}]
+            content["data"] = {"items": rows} if path == "/itemSearch" else hits
             content["additional_data"] = {"next_cursor": None}
 
     with altered(account, answer) as other:
