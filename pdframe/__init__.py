@@ -15,7 +15,7 @@ from pdframe import errors
 from pdframe.errors import DataWarning, PdframeError
 
 if TYPE_CHECKING:
-    from pdframe import metrics, plot, sandbox
+    from pdframe import fleet, metrics, plot, sandbox
     from pdframe._lists import has
     from pdframe.account import Account, connect
     from pdframe.api.credentials import OAuth, Tokens
@@ -29,6 +29,7 @@ __all__ = [
     "Tokens",
     "connect",
     "errors",
+    "fleet",
     "has",
     "metrics",
     "plot",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 # Imported at first use: pandas, pyarrow and httpx take half a second, matplotlib longer.
-_LAZY_MODULES = frozenset({"metrics", "plot", "sandbox", "schema"})
+_LAZY_MODULES = frozenset({"fleet", "metrics", "plot", "sandbox", "schema"})
 _LAZY_NAMES = {
     "Account": "pdframe.account",
     "OAuth": "pdframe.api.credentials",

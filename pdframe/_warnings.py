@@ -26,10 +26,9 @@ __all__ = [
     "Notice",
     "collect_warnings",
     "deferred_warnings",
-    "fact_of",
     "is_collecting",
-    "is_said_once",
     "warn",
+    "warn_beside",
 ]
 
 # The kinds of facts.
@@ -93,8 +92,9 @@ def warn(
     collected = getattr(_collecting, "messages", None)
     if collected is not None:
         notice = Notice(message)
-        notice.fact = fact or fact_of(message)
-        notice.once = once or notice.fact is not None or is_said_once(message)
+        known = message if isinstance(message, Notice) else notice
+        notice.fact = fact or known.fact
+        notice.once = once or known.once or notice.fact is not None
         collected.append(notice)
         return
     frame, level = sys._getframe(1), 2
@@ -108,16 +108,6 @@ def warn(
     warnings.warn(warning, stacklevel=level)
 
 
-def fact_of(message: str) -> Fact | None:
-    """Return the fact that a collected message tells; None where it tells none."""
-    return message.fact if isinstance(message, Notice) else None
-
-
-def is_said_once(message: str) -> bool:
-    """Whether a collected message is one that an account says once."""
-    return isinstance(message, Notice) and message.once
-
-
 def is_collecting() -> bool:
     """Whether this thread collects its warnings."""
     return getattr(_collecting, "messages", None) is not None
@@ -125,7 +115,7 @@ def is_collecting() -> bool:
 
 @contextlib.contextmanager
 def collect_warnings() -> Iterator[list[str]]:
-    """Collect the messages of this thread's warnings instead of issuing them."""
+    """Collect the messages of this thread's warnings, each a `Notice`, instead of issuing them."""
     outer = getattr(_collecting, "messages", None)
     messages: list[str] = []
     _collecting.messages = messages
@@ -137,11 +127,26 @@ def collect_warnings() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def deferred_warnings() -> Iterator[None]:
-    """Issue the warnings of the block at its end: where warnings are errors, its work is done."""
+    """Issue the warnings of the block at its end: where warnings are errors, its work is done. An
+    error that ends the block is never replaced by one of its warnings.
+    """
     messages: list[str] = []
     try:
         with collect_warnings() as messages:
             yield
-    finally:
+    except BaseException as error:
         for message in messages:
-            warn(message)
+            warn_beside(error, message)
+        raise
+    for message in messages:
+        warn(message)
+
+
+def warn_beside(error: BaseException, message: str, notes: Sequence[str] = ()) -> None:
+    """Warn of what work noticed before `error` ended it; where warnings are errors, add it to that
+    error as a note.
+    """
+    try:
+        warn(message, notes)
+    except DataWarning as warning:
+        error.add_note(f"DataWarning: {warning}")

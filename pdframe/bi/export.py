@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -23,12 +23,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pdframe._files import make_private, write_atomic
-from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
-from pdframe.loaders.base import check_flag, chosen_names, name_columns
+from pdframe.loaders.base import Connected, check_flag, chosen_names, name_columns
 from pdframe.schema import LISTS, TABLES
-from pdframe.sync import CURRENT_NOTES, Syncer
+from pdframe.sync import CURRENT_NOTES
 from pdframe.sync.fetch_state import load_states
 
 Format: TypeAlias = Literal["parquet", "csv"]
@@ -63,24 +62,8 @@ class _Done:
     missing: str | None = None
 
 
-class Exporting(Protocol):
-    """What an export needs of an account: its loaders by name, and the cache to refresh first."""
-
-    @property
-    def _max_age(self) -> timedelta | None: ...
-
-    @property
-    def _names(self) -> bool | None: ...
-
-    @property
-    def _store(self) -> Store: ...
-
-    @property
-    def _syncer(self) -> Syncer: ...
-
-
 def export(
-    self: Exporting,
+    self: Connected,
     path: str | os.PathLike[str],
     *tables: str,
     format: Format = "parquet",
@@ -182,7 +165,7 @@ def export(
 
 
 def _refresh_once(
-    account: Exporting,
+    account: Connected,
     wanted: Sequence[str],
     refresh: Literal["full"] | bool | None,
     names: bool | None,
@@ -207,7 +190,7 @@ def _refresh_once(
 
 
 def _load_table(
-    account: Exporting,
+    account: Connected,
     table: str,
     refresh: Literal["full"] | bool | None,
     labels: bool,

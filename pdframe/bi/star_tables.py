@@ -17,10 +17,13 @@ from pdframe.bi._names import snake
 from pdframe.bi._tables import BiTable
 from pdframe.bi.star_columns import (
     NONE,
+    NONE_KEY,
     UNKNOWN,
+    UNKNOWN_KEY,
     Building,
     Description,
     Dictionary,
+    Flags,
     Ints,
     Keys,
     TableBuilder,
@@ -253,6 +256,12 @@ def _text(values: pa.Array) -> pa.Array:
     return values.cast(pa.string()) if pa.types.is_large_string(values.type) else values
 
 
+def has_own_key(ids: pd.Series[Any]) -> Flags:
+    """Return where an id is none of the keys -1 and -2, which no record in Pipedrive has."""
+    result: Flags = (~ids.isin([NONE_KEY, UNKNOWN_KEY])).to_numpy(bool)
+    return result
+
+
 def dimension(
     building: Building,
     frame: pd.DataFrame,
@@ -264,6 +273,11 @@ def dimension(
     kept: Sequence[str] = (),
 ) -> list[BiTable]:
     """Return a dimension with all columns of a frame, and its bridges."""
+    taken = has_own_key(frame["id"])
+    if not taken.all():
+        building.note(f"{key[0]} leaves out {(~taken).sum():,} rows whose id is -1 or -2.")
+        frame = frame[taken].reset_index(drop=True)
+        url = None if url is None else url[taken]
     building.keys[key[0]] = Keys(frame["id"])
     builder = TableBuilder(building, key[0], is_dimension=True)
     builder.key(key[1], plain(frame["id"]), f"Id in Pipedrive; -1: {NONE}, -2: {UNKNOWN}")
@@ -294,4 +308,5 @@ __all__ = [
     "STAGE_KEY",
     "add_columns",
     "dimension",
+    "has_own_key",
 ]

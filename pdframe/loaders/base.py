@@ -5,6 +5,7 @@ add names for ids (`names=`), from cached tables whose short lists are refreshed
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeAlias
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
-from pdframe.cache.messages import DataWarnings, reading_cache_instead
+from pdframe.cache.messages import UNANSWERED, DataWarnings, suggest_cache
 from pdframe.cache.store import Store
 from pdframe.errors import (
     AccessError,
@@ -101,7 +102,7 @@ def load(
     deleted
         Whether to add the known deleted deals, or their line items.
     """
-    with account._data_warnings.one_a_call(name, as_names(columns)):
+    with account._data_warnings.one_a_call(name, columns):
         check_flag("deleted", deleted)
         with_deleted_deals = deleted and name == "deals"
         table = DEALS_AND_DELETED if with_deleted_deals else TABLES[name]
@@ -119,9 +120,12 @@ def load(
                 rows = FilteredRows(rows, only(rows))
             return label_rows(account, rows, table, refresh, labels, names, chosen)
 
-        with reading_cache_instead(store, [name], f"account.{name}(refresh=False)"):
+        try:
             _refresh(syncer, table, name, refresh, account._max_age, with_deleted_deals)
             return read() if refresh is False else syncer.with_repair(read)
+        except UNANSWERED as error:
+            suggest_cache(error, store, [name], f"account.{name}(refresh=False)")
+            raise
 
 
 def _refresh(
@@ -157,13 +161,6 @@ def _refresh(
             f"{name}: its list of fields was damaged and is not reloaded yet: custom fields have"
             f" no labels. Call account.{name}(), or account.sync({table.field_list!r})."
         )
-
-
-def as_names(columns: object) -> list[str] | None:
-    """Return the columns that were asked for, as far as they are a list of names; None: all."""
-    if isinstance(columns, str) or not isinstance(columns, Sequence | pd.Index):
-        return None
-    return [str(name) for name in columns]
 
 
 def chosen_names(names: bool | None, default: bool | None) -> bool | None:
@@ -222,8 +219,8 @@ def check_columns(
             raise ArgumentError(f"The column {column.name!r} needs names=True{cost}.")
     if URL in chosen and URL in table.optional and not names:
         raise ArgumentError(f"The column {URL!r} needs names=True.")
-    if chosen.count(URL) > 1:
-        raise ArgumentError(f"`columns` names one column twice: {URL!r}.")
+    if twice := [name for name in chosen if chosen.count(name) > 1]:
+        raise ArgumentError(f"`columns` names one column twice: {twice[0]!r}.")
     if refresh is not False:
         others = [name for name in chosen if name != URL or URL not in table.optional]
         _refuse_unknown(account, table, refresh, labels, names, others)
@@ -319,7 +316,8 @@ def lookups(
         Whether to read lists of metadata at any age: a rename shows at once.
     by_default
         Whether these names were not requested: products and projects are refreshed like metadata,
-        a list may be older where it cannot be refreshed, and no warning names an unavailable one.
+        and a list may be older where it cannot be refreshed. A list that the API withholds is said
+        once an account; one that is not cached with `cache_alone` is not.
 
     Returns
     -------
@@ -333,6 +331,7 @@ def lookups(
     """
     columns = list(wanted)
     missing: dict[str, str] = {}
+    withheld: set[str] = set()
     store = syncer.store
     # Names that were not requested are no reason to refuse a frame that needs no request.
     is_forgiving = by_default and cache_alone
@@ -349,6 +348,7 @@ def lookups(
                 if error.status == 401:
                     raise
                 missing[name] = str(error.args[0])
+                withheld.add(name)
             except (BlockedError, BudgetError, RateLimitError, TransportError):
                 # Names that were not requested may be older, so that the table itself is shown.
                 if not by_default or store.manifest(name) is None:
@@ -365,7 +365,16 @@ def lookups(
             )
         else:
             missing.pop(name, None)
-    for name, why in {} if by_default else missing.items():
+    for name, why in missing.items():
+        if by_default:
+            if name in withheld:
+                # The same words for every table with such names, so that they are said once.
+                warn(
+                    f"Names from table {name!r}, such as {_usual_name(name)}, are null because it"
+                    f" is unavailable: {why}",
+                    once=True,
+                )
+            continue
         affected = [column.name for column in columns if column.table == name]
         verb = "is" if len(affected) == 1 else "are"
         warn(
@@ -374,8 +383,8 @@ def lookups(
         )
     result = {}
     for column in columns:
-        result[column] = empty_lookup(column)
         if column.table in missing:
+            result[column] = empty_lookup(column)
             continue
         key = TABLES[column.table].key[0]
         try:
@@ -383,9 +392,18 @@ def lookups(
         except DamagedError:
             if not is_forgiving:
                 raise
+            result[column] = empty_lookup(column)
         else:
             result[column] = rows[key].combine_chunks(), rows[column.label].combine_chunks()
     return result
+
+
+def _usual_name(table: str) -> str:
+    """Return the column of names from this table that most tables have."""
+    names = Counter(
+        column.name for each in TABLES.values() for column in each.names if column.table == table
+    )
+    return names.most_common(1)[0][0]
 
 
 def empty_lookup(column: NameColumn) -> Lookup:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from pdframe._files import LockHandle
 from pdframe._progress import Tick
-from pdframe._warnings import collect_warnings, warn
+from pdframe._warnings import collect_warnings, warn, warn_beside
 from pdframe.api.client import Client
 from pdframe.schema import TABLES
 from pdframe.sync.options import SyncOptions
@@ -73,7 +73,10 @@ class WorkerReporter:
             self._close(name)
         for name in sorted(self._messages, key=list(TABLES).index):
             for message in self._messages[name]:
-                warn(message)
+                if error is None:
+                    warn(message)
+                else:
+                    warn_beside(error, message)
 
     def work(self, name: str, do: Callable[[Tick], _Result]) -> _Result:
         """Do the work on one table, in any thread; `do` calls its argument with the rows of each
