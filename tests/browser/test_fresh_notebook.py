@@ -1,4 +1,4 @@
-"""A fresh notebook in JupyterLab and in Notebook 7: connect, deals, a metric, a chart, an export."""
+"""A fresh notebook in JupyterLab and Notebook 7: connect, deals, a metric, a chart, an export."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ funnel[["stage", "reached", "advanced", "lost", "open", "conversion"]]""",
     "export": """account.export("export", "deals", "stages")[["table", "rows", "bytes"]]""",
     "account": "account",
 }
-WITH_TOTAL = re.compile(r"deal_changes: \d+ of \d+ deals, \d\d:\d\d left, [\d,]+ tokens to go")
+WITH_TOTAL = re.compile(r"deal_changes: \d+ of \d+ deals, [\d:]+ left, [\d,]+ tokens to go")
 NOISE = re.compile(r"stderr|error")
 
 
