@@ -32,6 +32,8 @@ KEYS = {
     "deal_id": ("deal_key", "deals"),
     "product_id": ("product_key", "products"),
 }
+OF_FIELDS = {"user": "users", "people": "persons", "org": "organizations"}
+"""Tables of the ids in custom fields, by type of field."""
 OF_TABLES = {
     "deals": "fact_deals",
     "deal_products": "fact_deal_line_items",
@@ -214,6 +216,7 @@ def test_custom_fields_are_columns_of_the_deal(account: sandbox.SandboxAccount, 
     notes = {note.code: note for note in made.tables["dim_deal"].columns}
     frame, table = frame_of(account, "deals"), made.frame("dim_deal").iloc[2:]
     assert len(custom) > 30
+    referring = 0
     for row in custom.itertuples():
         code = row.code if pd.isna(row.subfield) else f"{row.code}_{row.subfield}"
         note = notes[code]
@@ -222,9 +225,15 @@ def test_custom_fields_are_columns_of_the_deal(account: sandbox.SandboxAccount, 
         values = frame[row.column]
         if isinstance(values.dtype, pd.ArrowDtype):
             continue
+        if row.type in OF_FIELDS:
+            known = set(frame_of(account, OF_FIELDS[row.type])["id"])
+            values = values.where(values.isna() | values.isin(known), -2).fillna(-1)
+            assert note.references
+            referring += 1
         # Each cell is null in both or equal in both.
         for one, other in zip(actual, values.astype(object).to_list(), strict=True):
             assert (pd.isna(one) and pd.isna(other)) or one == other, row.column
+    assert referring == 3
 
 
 def test_personal_data_is_left_out(account: sandbox.SandboxAccount, made: Star) -> None:
