@@ -58,6 +58,15 @@ REFERENCES: Mapping[str, tuple[str, tuple[str, str]]] = MappingProxyType(
 )
 """Columns with the ids of a dimension: the column of their keys, and the key they point to."""
 
+_CUSTOM_TARGETS: Mapping[str | None, tuple[str, str]] = MappingProxyType(
+    {
+        "user": (OWNERS, OWNER_KEY),
+        "people": (PERSONS, PERSON_KEY),
+        "org": (ORGANIZATIONS, ORGANIZATION_KEY),
+    }
+)
+"""Types of custom fields whose values are ids of a dimension."""
+
 RENAMED: Mapping[str, str] = MappingProxyType(
     {"sum": "line_sum", "primary": "is_primary", "end": "visit_end"}
 )
@@ -173,6 +182,13 @@ def _add(
         keys = building.keys.get(target[0])
         if keys is not None:
             builder.reference(key, keys.of(values), target, known)
+            return
+    if known.field_type in _CUSTOM_TARGETS and pd.api.types.is_integer_dtype(values.dtype):
+        target = _CUSTOM_TARGETS[known.field_type]
+        keys = building.keys.get(target[0])
+        # A dimension that is made later (the persons, for organizations) is not known yet.
+        if keys is not None:
+            builder.reference(column, keys.of(values), target, known, active=False)
             return
     if _is_time(values):
         builder.time(column, values, known, days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pdframe.errors import ArgumentError
 from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
 from tests.helpers import hostile_checks
 from tests.helpers.no_names import no_names_by_default as no_names_by_default
+from tests.helpers.readme import ROOT
 from tests.helpers.served_lists import connected, deal, field
 from tests.helpers.stars import Star, check_plain, check_relationships, star_of
 
@@ -32,6 +34,8 @@ KEYS = {
     "deal_id": ("deal_key", "deals"),
     "product_id": ("product_key", "products"),
 }
+OF_FIELDS = {"user": "users", "people": "persons", "org": "organizations"}
+"""Tables of the ids in custom fields, by type of field."""
 OF_TABLES = {
     "deals": "fact_deals",
     "deal_products": "fact_deal_line_items",
@@ -70,6 +74,18 @@ def made(account: sandbox.SandboxAccount) -> Star:
 
 def test_columns_are_plain_and_noted(made: Star) -> None:
     check_plain(made)
+
+
+def test_the_page_of_the_star_names_every_table(made: Star) -> None:
+    page = (ROOT / "docs" / "explanation" / "star-schema.md").read_text()
+    named = {
+        name
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`((?:fact|dim)_\w+)`", line.split("|")[1])
+    }
+    assert named == {name for name in made.tables if not name.startswith("bridge_")}
+    assert "bridge_deals_label_ids" in made.tables
 
 
 def test_no_key_is_an_orphan(made: Star) -> None:
@@ -214,6 +230,7 @@ def test_custom_fields_are_columns_of_the_deal(account: sandbox.SandboxAccount, 
     notes = {note.code: note for note in made.tables["dim_deal"].columns}
     frame, table = frame_of(account, "deals"), made.frame("dim_deal").iloc[2:]
     assert len(custom) > 30
+    referring = 0
     for row in custom.itertuples():
         code = row.code if pd.isna(row.subfield) else f"{row.code}_{row.subfield}"
         note = notes[code]
@@ -222,9 +239,15 @@ def test_custom_fields_are_columns_of_the_deal(account: sandbox.SandboxAccount, 
         values = frame[row.column]
         if isinstance(values.dtype, pd.ArrowDtype):
             continue
+        if row.type in OF_FIELDS:
+            known = set(frame_of(account, OF_FIELDS[row.type])["id"])
+            values = values.where(values.isna() | values.isin(known), -2).fillna(-1)
+            assert note.references
+            referring += 1
         # Each cell is null in both or equal in both.
         for one, other in zip(actual, values.astype(object).to_list(), strict=True):
             assert (pd.isna(one) and pd.isna(other)) or one == other, row.column
+    assert referring == 3
 
 
 def test_personal_data_is_left_out(account: sandbox.SandboxAccount, made: Star) -> None:
