@@ -18,7 +18,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from pdframe import Account, plot, schema
-from pdframe.loaders.lookups import LARGE
+from pdframe.loaders.base import LARGE
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ FIRST_STEPS = (
     "account.estimate() says what a sync of every list costs, account.sync() does it",
 )
 """What an account whose cache is empty says."""
+_ONE_COLUMN_LINES = 8
 _MODES = ("full", "incremental", "skipped", "unavailable")
 
 
@@ -104,8 +106,17 @@ def account_text(name: str, tokens: int, lines: Sequence[str]) -> str:
 
 def account_html(name: str, tokens: int, lines: Sequence[str]) -> str:
     """Describe an account as HTML."""
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    return f"<b>{html.escape(name)}</b>, {tokens:,} API tokens spent today<ul>{items}</ul>"
+    heading = f"<b>{html.escape(name)}</b>, {tokens:,} API tokens spent today"
+    if lines[:1] == [FIRST_STEPS[0]]:
+        heading, lines = f"{heading}<br>{FIRST_STEPS[0]}", lines[1:]
+    items = "".join(f"<li>{_with_code(html.escape(line))}</li>" for line in lines)
+    columns = ' style="columns: 18em 3"' if len(lines) > _ONE_COLUMN_LINES else ""
+    return f"{heading}<ul{columns}>{items}</ul>"
+
+
+def _with_code(line: str) -> str:
+    """Return a line of HTML whose calls (`account.deals()`) are set as code."""
+    return re.sub(r"\baccount\.\w+\(\)", r"<code>\g<0></code>", line)
 
 
 def _readable_manifest(store: Store, name: str) -> Manifest | None:

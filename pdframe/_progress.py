@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 _RESUMES = "stop any time: it resumes"
+_WAITING = "{{desc}}: waiting for the first {unit}{{postfix}}"
 
 
 class Tick(Protocol):
@@ -31,15 +33,26 @@ class Bars:
     wanted
         None: in a terminal or a notebook. False: never. True: always, on standard error.
     delay, interval
-        Seconds until a bar shows, and between two drawings.
+        Seconds until a bar shows, and between two drawings. Bars that follow one another within
+        `delay` are one load: it is the load that must take so long.
+    clock
+        Tells the seconds.
     """
 
     def __init__(
-        self, wanted: bool | None = None, *, delay: float = 1.0, interval: float = 0.1
+        self,
+        wanted: bool | None = None,
+        *,
+        delay: float = 1.0,
+        interval: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shown = _has_viewer() if wanted is None else wanted
         self._process = os.getpid()
-        self._delay, self._interval = delay, interval
+        self._delay, self._interval, self._clock = delay, interval, clock
+        self._open = 0
+        self._load_began = self._last_closed = float("-inf")
+        self._cell_output: Any = None  # of a notebook
 
     @contextmanager
     def __call__(
@@ -70,25 +83,45 @@ class Bars:
             yield NoTick()
             return
         name = f"{place}: {title}" if place else title
+        now = self._clock()
+        if not self._open and now - self._last_closed > self._delay:
+            self._load_began = now
+        delay = max(0.0, self._load_began + self._delay - now)
 
-        def opened(total: int | None) -> Any:
-            # Imported here, because tqdm is slow to import and most scripts show no bar.
-            from tqdm.auto import tqdm
-
-            return tqdm(
+        def opened(total: int | None, postfix: str) -> Any:
+            return self._bar(
                 desc=name,
                 total=total,
+                postfix=postfix,
                 leave=False,
-                delay=self._delay,
+                delay=delay,
                 mininterval=self._interval,
-                bar_format=_format(unit, total),
+                miniters=1,
+                bar_format=_WAITING.format(unit=unit),
             )
 
-        bar = _Bar(opened, cost, tokens_left)
+        bar = _Bar(opened, unit, cost, tokens_left)
+        self._open += 1
         try:
+            if not delay:
+                bar.open()
             yield bar
         finally:
             bar.close()
+            self._open -= 1
+            self._last_closed = self._clock()
+
+    def _bar(self, **options: Any) -> Any:
+        """Open a bar of tqdm; imported here, because most scripts show none."""
+        if not _in_notebook():
+            from tqdm import tqdm
+
+            return tqdm(**options)
+        from pdframe._notebook_bars import CellOutput, NotebookBar
+
+        if self._cell_output is None:
+            self._cell_output = CellOutput()
+        return NotebookBar(self._cell_output, **options)
 
 
 class NoTick:
@@ -102,40 +135,49 @@ class NoTick:
 
 
 class _Bar:
-    """Moves a bar of tqdm, which opens when the first rows or their total are known, and says what
-    is left.
-    """
+    """Moves a bar of tqdm, and says what is left."""
 
     def __init__(
         self,
-        opened: Callable[[int | None], Any],
+        opened: Callable[[int | None, str], Any],
+        unit: str,
         cost: int,
         tokens_left: Callable[[], int | None],
     ) -> None:
-        self._opened, self._cost, self._tokens_left = opened, cost, tokens_left
+        self._opened, self._unit, self._cost = opened, unit, cost
+        self._tokens_left = tokens_left
         self._bar: Any = None
 
     def __call__(self, done: int) -> None:
         """Add to what is done."""
-        if self._bar is None:
-            self._bar = self._opened(None)
+        self.open()
         # Before the update, which draws.
-        self._bar.set_postfix_str(self._left(self._bar.n + done), refresh=False)
+        total = self._bar.total
+        self._bar.bar_format = _format(self._unit, total)
+        left = self._left(self._bar.n + done, total)
+        self._bar.set_postfix_str(left, refresh=False)
         self._bar.update(done)
 
     def expect(self, total: int) -> None:
         """Show a total, and the time that is left."""
-        if self._bar is None and total:
-            self._bar = self._opened(total)
+        if total and self._bar is None:
+            self.open(total)
+        elif total and self._bar.total is None:
+            self._bar.total = total
+
+    def open(self, total: int | None = None) -> None:
+        """Show the bar, once the load has taken long enough."""
+        if self._bar is None:
+            self._bar = self._opened(total, self._left(0, total))
 
     def close(self) -> None:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
-    def _left(self, done: int) -> str:
+    def _left(self, done: int, total: int | None) -> str:
         """Return the tokens that the rest costs, and those of today."""
-        left, today = (self._bar.total or done) - done, self._tokens_left()
+        left, today = (total or done) - done, self._tokens_left()
         parts = [f"{left * self._cost:,} tokens to go"] if left > 0 and self._cost else []
         parts += [f"{today:,} tokens left today"] if today is not None else []
         return ", ".join([*parts, _RESUMES])
@@ -149,11 +191,12 @@ def _format(unit: str, total: int | None) -> str:
 
 
 def _has_viewer() -> bool:
+    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
-    in_notebook = (
-        ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
-    )
-    return in_notebook or (sys.stderr is not None and sys.stderr.isatty())
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 __all__ = ["Bars", "NoTick", "Tick"]

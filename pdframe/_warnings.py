@@ -3,7 +3,7 @@
 A warning names the line of the user's code that led to it, not a line of pdframe. A worker thread
 has no such line: it collects its warnings, and the thread that waits for it issues them. What is
 noticed in the data is a `Fact`: a loader collects the messages of a call, and
-`cache.data_warnings` decides which of them the user has not read yet.
+`cache.messages` decides which of them the user has not read yet.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "is_collecting",
     "is_said_once",
     "warn",
+    "warn_beside",
 ]
 
 # The kinds of facts.
@@ -137,11 +138,26 @@ def collect_warnings() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def deferred_warnings() -> Iterator[None]:
-    """Issue the warnings of the block at its end: where warnings are errors, its work is done."""
+    """Issue the warnings of the block at its end: where warnings are errors, its work is done. An
+    error that ends the block is never replaced by one of its warnings.
+    """
     messages: list[str] = []
     try:
         with collect_warnings() as messages:
             yield
-    finally:
+    except BaseException as error:
         for message in messages:
-            warn(message)
+            warn_beside(error, message)
+        raise
+    for message in messages:
+        warn(message)
+
+
+def warn_beside(error: BaseException, message: str, notes: Sequence[str] = ()) -> None:
+    """Warn of what work noticed before `error` ended it; where warnings are errors, add it to that
+    error as a note.
+    """
+    try:
+        warn(message, notes)
+    except DataWarning as warning:
+        error.add_note(f"DataWarning: {warning}")

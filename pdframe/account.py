@@ -34,9 +34,9 @@ from pdframe.api.client import Client
 from pdframe.api.credentials import OAuth
 from pdframe.bi.deal_card import deal
 from pdframe.bi.export import export
-from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
+from pdframe.cache.messages import DataWarnings
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.convert import shorten
@@ -321,14 +321,15 @@ class Account:
             named = self._text("timezone_name") or "UTC"
             try:
                 ZoneInfo(named)
+                self._tz = named
             except (KeyError, ValueError, OSError):
+                self._tz = "UTC"
+            if self._tz != named:
                 warn(
                     f"This machine does not know the timezone of this user in Pipedrive,"
                     f" {shorten(named)}: days are cut in UTC. Pass the right timezone to metrics as"
                     " tz=, such as tz='Europe/Berlin'."
                 )
-                named = "UTC"
-            self._tz = named
         return self._tz
 
     @property

@@ -76,10 +76,11 @@ class PdframeError(Exception):
         return " ".join(filter(None, (str(self.args[0]) if self.args else "", self.kept)))
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows: the user's lines, without those of pdframe, and the
-        message.
+        """Return what IPython shows: the user's lines, without those of pdframe, the message, and
+        notes.
         """
-        return [*_user_lines(self), f"{type(self).__name__}: {self}"]
+        message = f"{type(self).__name__}: {self}"
+        return [*_user_lines(self), message, *getattr(self, "__notes__", ())]
 
 
 class CredentialsError(PdframeError):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from pdframe.bi.layout_tables import VISIT_TABLES, VISITS, Choice, Exporting
-from pdframe.loaders.lookups import name_columns
+from pdframe.loaders.base import name_columns
 from pdframe.schema import TABLES
 from pdframe.sync.metadata import METADATA
 from pdframe.sync.plan import is_old

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from pdframe.bi import _meta
 from pdframe.bi._tables import BiSet, BiTable, ColumnNote
 from pdframe.bi.formats import WRITERS, DuckdbFile, check_excel, content_id
+from pdframe.bi.schema_yml import schema_yml
 from pdframe.bi.sets import META_FILES, SetWriter
+from pdframe.bi.views import views_sql
 
 MAX_ROWS = 5_000_000
 """A table with more rows becomes a folder of parts by year."""
@@ -109,6 +111,9 @@ class FilesOutput:
             self._add(_meta.COLUMNS, _meta.columns_table(self._notes)),
             self._add(_meta.RELATIONSHIPS, _meta.relationships_table(content.relationships)),
         ]
+        columns = dict(self._notes)
+        self._text("views.sql", views_sql(columns, content.relationships))
+        self._text("schema.yml", schema_yml(columns, content.relationships))
         notes = list(content.notes)
         export_id = _meta.export_id(writer.contents, account, tz, currency, notes)
         self.about["export_id"] = export_id
@@ -131,6 +136,12 @@ class FilesOutput:
         done.append(self._add(_meta.EXPORT, export))
         done.append(self._add(META_FILES, _meta.files_table(writer.entries)))
         return done
+
+    def _text(self, name: str, text: str) -> None:
+        def write(file: IO[bytes]) -> None:
+            file.write(text.encode())
+
+        self._writer.add(name, None, None, write)
 
     def finish(self) -> None:
         """Do nothing: the files are staged."""
@@ -191,6 +202,7 @@ class DuckdbOutput:
         ):
             self._database.add(name, rows)
             done.append(Written(name, rows.num_rows, self._file))
+        self._database.run(views_sql(dict(self._notes), content.relationships))
         return done
 
     def _id(self, *about: Any) -> str:

@@ -304,7 +304,7 @@ class RemoteFolder:
 
     def exists(self, name: str) -> bool:
         """Whether something has this name."""
-        return bool(self._kind(name) != pafs.FileType.NotFound)
+        return self._kind(name) in (pafs.FileType.File, pafs.FileType.Directory)
 
     def is_file(self, name: str) -> bool:
         """Whether a file has this name."""
@@ -315,9 +315,7 @@ class RemoteFolder:
 
     def stagings(self) -> list[str]:
         """Return the names of staging folders."""
-        listed = self._system.get_file_info(
-            pafs.FileSelector(self._base or "", allow_not_found=True)
-        )
+        listed = self._system.get_file_info(pafs.FileSelector(self._base or "", True))
         return sorted(
             info.base_name
             for info in listed
@@ -342,8 +340,9 @@ def target_of(path: object) -> LocalFolder | RemoteFolder:
         It is none of these, or nothing installed reads such a URL.
     """
     if isinstance(path, pafs.FileSystem):
-        base = getattr(path, "base_path", "")
-        return RemoteFolder(path, "", f"{path.type_name}:{base}" if base else path.type_name)
+        inner = getattr(path, "base_fs", path)
+        base = getattr(path, "base_path", "").strip("/")
+        return RemoteFolder(path, "", f"{inner.type_name}://{base}")
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(
             f"path must be a folder, such as 'bi', not {path!r}. It may be the URL of one."

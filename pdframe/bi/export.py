@@ -5,21 +5,18 @@ one.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 from pdframe.bi._inputs import inputs_id, is_fresh
 from pdframe.bi._outputs import MAX_ROWS, DuckdbOutput, FilesOutput, Written
-from pdframe.bi._tables import BiSet
 from pdframe.bi._targets import Target, target_of
 from pdframe.bi.formats import Format, optional
 from pdframe.bi.layout_tables import (
@@ -28,14 +25,20 @@ from pdframe.bi.layout_tables import (
     FIELD_LISTS,
     Choice,
     Exporting,
+    Refreshed,
     Unavailable,
     layout_tables,
     refresh_all,
+    refreshes_all,
 )
 from pdframe.bi.sets import LISTING, SetWriter, check_place, writing
+from pdframe.bi.star import star
+from pdframe.bi.star_source import Starred
 from pdframe.cache.server_clock import server_now
 from pdframe.errors import ArgumentError, CacheError, PdframeError
 from pdframe.loaders.base import check_flag, check_refresh, chosen_names
+from pdframe.metrics.currency import RateTable
+from pdframe.metrics.revenue.endings import Cancellations
 
 Layout: TypeAlias = Literal["tables", "star"]
 Naming: TypeAlias = Literal["labels", "snake"]
@@ -47,8 +50,22 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 _PACKAGES = {"duckdb": ("duckdb", "bi"), "xlsx": ("xlsxwriter", "xlsx")}
 
 
+class Account(Exporting, Starred, Protocol):
+    """What an export needs of an account, in either layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What is not of the tables alone."""
+
+    rates: Any
+    fiscal_start: int
+    cancellations: Any
+    max_rows: int
+
+
 def export(
-    self: Exporting,
+    self: Account,
     path: str | os.PathLike[str],
     *tables: str,
     layout: Layout = "tables",
@@ -56,8 +73,9 @@ def export(
     naming: Naming | None = None,
     names: bool | None = None,
     personal: bool = True,
-    rates: Any = None,
+    rates: RateTable | None = None,
     fiscal_start: int = 1,
+    cancellations: Cancellations = None,
     refresh: Literal["full"] | bool | None = None,
     labels: bool = True,
     max_rows: int = MAX_ROWS,
@@ -107,8 +125,9 @@ def export(
         As in `Account`; `names` and `labels` of tables alone.
     personal
         False: leave out names of persons, e-mails, phones, addresses and free text.
-    rates, fiscal_start
-        Of the star: rates as in `metrics.convert`, and the first month of the fiscal year.
+    rates, fiscal_start, cancellations
+        Of the star: rates as in `metrics.convert`, the first month of the fiscal year, and from
+        which day nothing is owed, as in `metrics.mrr_lines`.
     max_rows
         A table with more rows becomes a folder of the same name with a Parquet or CSV file a
         year of its first date.
@@ -141,8 +160,8 @@ def export(
     1  stages    12
     """
     target = target_of(path)
-    _check_choice(layout, format, naming, tables)
-    _check_options(layout, names, labels, rates, fiscal_start, max_rows)
+    check_choice(layout, format, naming, tables)
+    _check_options(layout, names, labels, (rates, cancellations), fiscal_start, max_rows)
     check_refresh(refresh)
     check_flag("labels", labels)
     check_flag("personal", personal)
@@ -158,13 +177,14 @@ def export(
         naming=naming or ("labels" if layout == "tables" else "snake"),
         hours=format != "csv",
     )
+    options = _Options(rates, fiscal_start, cancellations, max_rows)
     key = self._store.root.name
     target.check()
     try:
         check_place(target, key, _known_files(layout, format, choice.tables))
         target.prepare()
         with writing(target, key, f"{layout} {format}") as writer:
-            done = _write(self, writer, choice, layout, format, rates, fiscal_start, max_rows)
+            done = _write(self, writer, choice, layout, format, options)
     except OSError as error:
         raise CacheError(
             f"The export to {target.where} could not be written: {_why(error)}. Each file of an"
@@ -178,30 +198,34 @@ def export(
 
 
 def _write(
-    account: Exporting,
+    account: Account,
     writer: SetWriter,
     choice: Choice,
     layout: Layout,
     format: Format,
-    rates: Any,
-    fiscal_start: int,
-    max_rows: int,
+    options: _Options,
 ) -> list[Written]:
     """Write everything that changed, and return a row a table."""
-    refreshed = refresh_all(account, choice, is_forgiving=layout == "star")
-    now = server_now(account._store)
+    # A star refreshes each list once by itself, where all are refreshed.
+    is_left_to_star = layout == "star" and refreshes_all(account, choice)
+    refreshed = (
+        Refreshed() if is_left_to_star else refresh_all(account, choice, is_star=layout == "star")
+    )
+    today = server_now(account._store).astimezone(ZoneInfo(account.tz)).date()
     arguments = {
         "choice": replace(choice, refresh=None),
-        "rates": _as_text(rates),
-        "fiscal_start": fiscal_start,
-        "max_rows": max_rows,
+        "rates": _as_text(options.rates),
+        "fiscal_start": options.fiscal_start,
+        "cancellations": _as_text(options.cancellations),
+        "max_rows": options.max_rows,
         # A star ends with the day.
-        "day": now.astimezone(ZoneInfo(account.tz)).date() if layout == "star" else None,
+        "day": today if layout == "star" else None,
     }
     inputs = inputs_id(account, arguments)
     last = writer.last
     if (
         last.get("inputs") == inputs
+        and not is_left_to_star
         and is_fresh(account, choice, refreshed.fresh)
         and all(writer.is_in_place(name) for name in last["files"])
     ):
@@ -212,7 +236,7 @@ def _write(
         if format == "duckdb":
             output = stack.enter_context(DuckdbOutput.open(writer, f"{layout}.duckdb"))
         else:
-            output = FilesOutput(writer, format, max_rows)
+            output = FilesOutput(writer, format, options.max_rows)
         if layout == "tables":
             for table in layout_tables(account, choice, refreshed):
                 if isinstance(table, Unavailable):
@@ -220,8 +244,16 @@ def _write(
                 else:
                     done.append(output.add(table))
         else:
-            content = star_set(account, choice.personal, rates, fiscal_start, now)
+            content = star(
+                account,
+                personal=choice.personal,
+                rates=options.rates,
+                fiscal_start=options.fiscal_start,
+                cancellations=options.cancellations,
+                refresh=choice.refresh,
+            )
             done += [output.add(table) for table in content.tables]
+            now = server_now(account._store)
             done += output.describe(
                 content, account._store.root.name, now, account.tz, account.currency
             )
@@ -238,18 +270,10 @@ def _write(
     return done
 
 
-def star_set(
-    account: Exporting, personal: bool, rates: Any, fiscal_start: int, as_of: datetime
-) -> BiSet:
-    """Compute the star schema of an account."""
-    module = importlib.import_module("pdframe.bi.star")
-    content: BiSet = module.star(
-        account, personal=personal, rates=rates, fiscal_start=fiscal_start, as_of=as_of
-    )
-    return content
-
-
-def _check_choice(layout: str, format: str, naming: str | None, tables: Sequence[str]) -> None:
+def check_choice(layout: str, format: str, naming: str | None, tables: Sequence[str]) -> None:
+    """Raise `ArgumentError` for a layout, format or table that does not exist, or does not go with
+    the others.
+    """
     if layout not in FORMATS:
         raise ArgumentError(f"layout must be 'tables' or 'star', not {layout!r}.")
     formats = FORMATS[layout]
@@ -277,7 +301,7 @@ def _check_options(
     layout: str,
     names: object,
     labels: object,
-    rates: object,
+    of_star: Sequence[object],
     fiscal_start: object,
     max_rows: object,
 ) -> None:
@@ -286,8 +310,8 @@ def _check_options(
             raise ArgumentError(
                 "names and labels are for layout='tables': a star has both, in its dimensions."
             )
-    elif rates is not None or fiscal_start != 1:
-        raise ArgumentError("rates and fiscal_start are for layout='star'.")
+    elif any(value is not None for value in of_star) or fiscal_start != 1:
+        raise ArgumentError("rates, fiscal_start and cancellations are for layout='star'.")
     if not isinstance(fiscal_start, int) or not 1 <= fiscal_start <= 12:
         raise ArgumentError(f"fiscal_start must be a month from 1 to 12, not {fiscal_start!r}.")
     if not isinstance(max_rows, int) or max_rows < 1:
@@ -319,12 +343,14 @@ def _known_files(layout: str, format: str, tables: Sequence[str]) -> list[str]:
     return [f"{name}.{format}" for name in tables] if layout == "tables" else []
 
 
-def _as_text(rates: Any) -> str | None:
-    """Return rates as text, for the digest of what an export is computed from."""
-    if rates is None or callable(rates):
-        # What a function returns may be another thing each time.
-        return None if rates is None else secrets.token_hex()
-    return rates.to_json() if isinstance(rates, pd.DataFrame | pd.Series) else repr(rates)
+def _as_text(argument: Any) -> str | None:
+    """Return rates or cancellations as text, for the digest of what an export is computed from."""
+    if argument is None:
+        return None
+    if isinstance(argument, pd.DataFrame | pd.Series):
+        return argument.to_csv()
+    # What an object of another kind says may be another thing each time.
+    return repr(argument) if isinstance(argument, str | dict) else secrets.token_hex()
 
 
 def _why(error: OSError) -> str:
@@ -357,7 +383,7 @@ __all__ = [
     "Format",
     "Layout",
     "Naming",
+    "check_choice",
     "check_names",
     "export",
-    "star_set",
 ]

@@ -184,8 +184,8 @@ def check_excel(name: str, table: pa.Table) -> None:
     if table.num_rows >= MAX_EXCEL_ROWS:
         raise ArgumentError(
             f"{name!r} has {table.num_rows:,} rows, and a sheet of Excel takes"
-            f" {MAX_EXCEL_ROWS - 1:,} and a header. Export it with format='parquet' and load it with"
-            " Power Query, or format='csv'."
+            f" {MAX_EXCEL_ROWS - 1:,} and a header. Export it with format='parquet' and load it"
+            " with Power Query, or format='csv'."
         )
     if table.num_columns > MAX_EXCEL_COLUMNS:
         raise ArgumentError(

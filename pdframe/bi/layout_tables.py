@@ -14,15 +14,15 @@ import pyarrow.compute as pc
 
 from pdframe.bi._names import is_snake, snake
 from pdframe.bi._tables import BiTable
+from pdframe.cache.messages import reading_cache_instead
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, NotCachedError
 from pdframe.fields import Field, custom_fields, fold, name_columns, undeclared_parts
-from pdframe.loaders.lookups import name_columns as name_columns_of
+from pdframe.loaders.base import name_columns as name_columns_of
 from pdframe.schema import LISTS, TABLES
 from pdframe.schema.personal import is_personal
 from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_states
-from pdframe.sync.offline import reading_cache_instead
 
 VISITS = "stage_visits"
 VISIT_TABLES = ("deals", "stages")
@@ -95,17 +95,17 @@ class Refreshed:
     withheld: Mapping[str, AccessError] = field(default_factory=dict)
 
 
-def refresh_all(account: Exporting, choice: Choice, *, is_forgiving: bool) -> Refreshed:
+def refresh_all(account: Exporting, choice: Choice, *, is_star: bool) -> Refreshed:
     """Refresh the tables of an export before anything is computed from them.
 
     Raises
     ------
     AccessError
-        A table that was asked for by name is unavailable, unless `is_forgiving`.
+        A table that was asked for by name is unavailable.
     """
     if choice.refresh is False:
         return Refreshed()
-    if choice.refresh or account._max_age == timedelta(0):
+    if refreshes_all(account, choice):
         return Refreshed(refresh_once(account, choice.tables, choice.refresh, choice.names))
     withheld: dict[str, AccessError] = {}
     for name in choice.tables:
@@ -117,9 +117,12 @@ def refresh_all(account: Exporting, choice: Choice, *, is_forgiving: bool) -> Re
                 for table in tables:
                     account._syncer.refresh_if_stale(table, max_age=account._max_age)
             except AccessError as error:
-                if error.status == 401 or (choice.by_name and not is_forgiving):
+                if error.status == 401 or choice.by_name:
                     raise
                 withheld[name] = error
+    if is_star and "deals" not in withheld:
+        # A star knows the deleted deals.
+        account._syncer.list_deletions(max_age=account._max_age)
     return Refreshed(frozenset(), withheld)
 
 
@@ -146,6 +149,12 @@ def layout_tables(
         yield BiTable(name, _plain_table(account, name, frame, choice), ())
 
 
+def refreshes_all(account: Exporting, choice: Choice) -> bool:
+    """Whether every table is brought up to date now, at any age."""
+    is_due = choice.refresh is None and account._max_age == timedelta(0)
+    return is_due or bool(choice.refresh)
+
+
 def refresh_once(
     account: Exporting,
     wanted: Sequence[str],
@@ -153,8 +162,6 @@ def refresh_once(
     names: bool | None,
 ) -> frozenset[str]:
     """Refresh the tables of several loaders in one sync, and return those that are now fresh."""
-    if not (refresh or (refresh is None and account._max_age == timedelta(0))):
-        return frozenset()
     lists = {name for table in wanted for name in (VISIT_TABLES if table == VISITS else (table,))}
     lists |= {
         column.table
@@ -314,4 +321,5 @@ __all__ = [
     "layout_tables",
     "plain",
     "refresh_all",
+    "refreshes_all",
 ]

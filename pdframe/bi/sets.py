@@ -1,13 +1,13 @@
 """Replace a set of files as one: staging, a journal, then renames.
 
-An export writes its files into a staging folder beside the old ones. When all of them are there, it
-writes a journal: what is renamed, what is deleted, and the listing of the set as it will be. From
-then on the new set is decided. Files are renamed one after another, the listing too, and the journal
-and the staging folder are deleted.
+An export writes its files into a staging folder beside the old ones. When all of them are there,
+it writes a journal: what is renamed, what is deleted, and the listing of the set as it will be.
+From then on the new set is decided. Files are renamed one after another, the listing too, and the
+journal and the staging folder are deleted.
 
 An export that is killed before its journal is written leaves the old set, and a staging folder. One
-that is killed after it leaves a mixture, and a journal: the next export completes the renames before
-it does anything else. `check_set` says which of these a folder is in.
+that is killed after it leaves a mixture, and a journal: the next export completes the renames
+before it does anything else. `check` says which of these a folder is in.
 
 The listing, `pdframe-export.json`, names the account, every file that exports wrote, and the id of
 its content. A Parquet file carries the same id in its metadata; for other files it is the digest of

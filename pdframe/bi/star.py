@@ -27,6 +27,9 @@ from pdframe.bi.star_facts import (
     line_item_table,
     visit_table,
 )
+from pdframe.bi.star_forecast import forecast_table, rate_table
+from pdframe.bi.star_history import history_table
+from pdframe.bi.star_revenue import NEEDED_OF_DEALS, mrr_table
 from pdframe.bi.star_source import Refresh, Source, Starred
 from pdframe.bi.star_tables import (
     ORGANIZATION_KEY,
@@ -43,9 +46,9 @@ from pdframe.bi.star_tables import (
     STAGES,
     dimension,
 )
-from pdframe.cache.server_clock import server_now
 from pdframe.errors import ArgumentError
-from pdframe.metrics.currency import RateTable
+from pdframe.metrics.currency import Rates, RateTable
+from pdframe.metrics.revenue.endings import Cancellations
 
 _DIMENSIONS = (
     ("users", (OWNERS, OWNER_KEY)),
@@ -66,6 +69,7 @@ def star(
     rates: RateTable | None = None,
     fiscal_start: int = 1,
     as_of: datetime.date | None = None,
+    cancellations: Cancellations = None,
     refresh: Refresh = None,
 ) -> BiSet:
     """Return the star schema of an account; each table is computed when it is taken.
@@ -81,8 +85,11 @@ def star(
     fiscal_start
         First month of the fiscal year, 1 to 12.
     as_of
-        The day of the export, the last of `fact_mrr_by_month`; None: today in the account's
-        timezone, by the server's clock.
+        The day of the export, or a time of it: `fact_mrr_by_month` ends with its month, and the
+        forecast knows what happened up to its end; None: today in the account's timezone, by the
+        server's clock.
+    cancellations
+        As in `metrics.mrr_lines`: the column of deals with the day from which nothing is owed.
     refresh
         As in `Account`.
 
@@ -94,21 +101,37 @@ def star(
     Raises
     ------
     ArgumentError
-        `fiscal_start` is no month.
+        `fiscal_start` is no month, or `rates` are no rates.
     PdframeError
         As from the loaders. A table that the account may not read has no rows, and a note says so.
     """
     if isinstance(fiscal_start, bool) or fiscal_start not in range(1, 13):
         raise ArgumentError(f"fiscal_start={fiscal_start!r} must be a month, 1 to 12.")
-    tz = account.tz
-    if as_of is None:
-        as_of = pd.Timestamp(server_now(account._store)).tz_convert(tz).date()
-    building = Building(tz, as_of, personal, Calendar(as_of, fiscal_start))
-    tables = _tables(building, Source(account, building, refresh))
+    if rates is not None:
+        Rates(rates)  # refuses what are no rates, before anything is loaded
+    notes: list[str] = []
+    source = Source(account, notes, refresh)
+    today = source.today()
+    day = today if as_of is None else _day(as_of, account.tz)
+    building = Building(account.tz, day, personal, Calendar(day, fiscal_start), notes=notes)
+    tables = _tables(building, source, rates, cancellations)
     return BiSet(tables, building.relationships, building.notes)
 
 
-def _tables(building: Building, source: Source) -> Iterator[BiTable]:
+def _day(when: datetime.date, tz: str) -> datetime.date:
+    """Return the day of a time in a timezone."""
+    if not isinstance(when, datetime.datetime):
+        return when
+    time = pd.Timestamp(when)
+    return (time if time.tzinfo is None else time.tz_convert(tz)).date()
+
+
+def _tables(
+    building: Building,
+    source: Source,
+    rates: RateTable | None,
+    cancellations: Cancellations,
+) -> Iterator[BiTable]:
     account = source.account
     for name, key in _DIMENSIONS:
         frame = source.frame(name)
@@ -121,15 +144,38 @@ def _tables(building: Building, source: Source) -> Iterator[BiTable]:
     del deals, frame, url
     items = source.frame("deal_products")
     yield line_item_table(building, items, source.dictionary("deal_products"), keys)
+    yield _mrr(building, source, items, keys, cancellations)
     del items
     installments = source.frame("installments")
     yield installment_table(building, installments, source.dictionary("installments"), keys)
     activities = source.frame("activities")
     yield from activity_tables(building, activities, source.dictionary("activities"), keys)
     del activities
-    yield visit_table(building, account.stage_visits(refresh=False), keys)
+    yield rate_table(building, rates)
+    visits, history = source.visits(), account.deal_history()
+    yield visit_table(building, visits, keys)
+    yield history_table(building, history, keys)
+    deals, stages = source.deals_and_deleted(), source.frame("stages")
+    yield forecast_table(building, deals, visits, stages, history, rates)
+    del deals, visits, history
     yield _currency_table(building, account.currency)
     yield building.calendar.table()
+
+
+def _mrr(
+    building: Building,
+    source: Source,
+    items: pd.DataFrame,
+    keys: DealKeys,
+    cancellations: Cancellations,
+) -> BiTable:
+    """Return `fact_mrr_by_month`."""
+    column = [cancellations] if isinstance(cancellations, str) else []
+    deals = source.frame("deals", [*dict.fromkeys([*NEEDED_OF_DEALS, *column])])
+    names = {}
+    if building.personal:
+        names = {name: source.frame(name, ["id", "name"]) for name in ("organizations", "persons")}
+    return mrr_table(building, items, deals, keys, cancellations=cancellations, **names)
 
 
 def _currency_table(building: Building, own: str | None) -> BiTable:

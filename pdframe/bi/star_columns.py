@@ -297,7 +297,8 @@ class TableBuilder:
             references=f"{CURRENCIES}.{CURRENCY_KEY}",
             extra=(NONE, UNKNOWN),
         )
-        self._relate(name, CURRENCIES, CURRENCY_KEY, not self._is_dimension)
+        active = not self._is_dimension and name == CURRENCY_KEY
+        self._relate(name, CURRENCIES, CURRENCY_KEY, active)
 
     def time(
         self,
@@ -328,7 +329,7 @@ class TableBuilder:
         self.put(name, days, known)
         if self._is_dimension or not with_key:
             return
-        key = f"{name}_key"
+        key = f"{name}_key" if name.endswith("_date") else f"{name}_date_key"
         null_means = f"{known.null_means or 'no date'}, or outside the calendar"
         self.put(
             key,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 
-from pdframe.bi.star_columns import Building, Dictionary
+from pdframe.bi.star_columns import Dictionary
+from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, NotCachedError
 from pdframe.frames.frame import empty_frame
 from pdframe.schema import TABLES
+from pdframe.schema.snapshots import STAGE_VISITS
 
 Refresh: TypeAlias = Literal["full"] | bool | None
 _UNAUTHORIZED = 401
@@ -53,35 +56,56 @@ class Source:
     ----------
     account
         The account.
-    building
+    notes
         Takes notes of tables that are unavailable.
     refresh
         As in `Account`, for the first reading of each list; later ones read the cache.
     """
 
-    def __init__(self, account: Starred, building: Building, refresh: Refresh) -> None:
+    def __init__(self, account: Starred, notes: list[str], refresh: Refresh) -> None:
         self.account = account
-        self._building = building
+        self._notes = notes
         self._refresh = refresh
         self._loaded: set[str] = set()
         self._unavailable: set[str] = set()
 
-    def frame(self, name: str, columns: Sequence[str] | None = None, **how: Any) -> pd.DataFrame:
+    def frame(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Load a table, without names of ids; without rows where it is unavailable."""
         if name not in self._unavailable:
             refresh = False if name in self._loaded else self._refresh
             load = getattr(self.account, name)
             try:
-                frame: pd.DataFrame = load(refresh=refresh, names=False, columns=columns, **how)
+                frame: pd.DataFrame = load(refresh=refresh, names=False, columns=columns)
             except (AccessError, NotCachedError) as error:
                 if name == _NEEDED or getattr(error, "status", None) == _UNAUTHORIZED:
                     raise
                 self._unavailable.add(name)
-                self._building.note(f"{name} is unavailable, its tables are empty: {error.args[0]}")
+                self._notes.append(f"{name} is unavailable, its tables are empty: {error.args[0]}")
             else:
                 self._loaded.add(name)
                 return frame
         return empty_frame(TABLES[name], columns=columns)
+
+    def today(self) -> date:
+        """Load the deals, and return the day of the server's clock, which they bring."""
+        # With the list of deletions: visits and history are of all known deals.
+        self.deals_and_deleted(["id"])
+        now = pd.Timestamp(server_now(self.account._store))
+        return now.tz_convert(self.account.tz).date()
+
+    def deals_and_deleted(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Load deals with the deleted ones."""
+        refresh = False if _NEEDED in self._loaded else self._refresh
+        load: Any = getattr(self.account, _NEEDED)
+        frame: pd.DataFrame = load(refresh=refresh, names=False, columns=columns, deleted=True)
+        self._loaded.add(_NEEDED)
+        return frame
+
+    def visits(self) -> pd.DataFrame:
+        """Compute the visits of deals to stages; without rows where stages are unavailable."""
+        if "stages" in self._unavailable:
+            return empty_frame(STAGE_VISITS)
+        return self.account.stage_visits(refresh=False)
 
     def dictionary(self, name: str) -> Dictionary:
         """Return what is known of the columns of a table."""
@@ -93,7 +117,7 @@ class Source:
             except (AccessError, NotCachedError) as error:
                 if getattr(error, "status", None) == _UNAUTHORIZED:
                     raise
-                self._building.note(f"Fields of {name} have no labels: {error.args[0]}")
+                self._notes.append(f"Fields of {name} have no labels: {error.args[0]}")
         return Dictionary(table, fields)
 
     def _refresh_fields(self, name: str) -> Refresh:

@@ -2,10 +2,10 @@
 
 __all__ = [
     "checkpoint",
-    "data_warnings",
     "deleted_deals",
     "folder",
     "known_accounts",
+    "messages",
     "options",
     "parts",
     "quarantine",

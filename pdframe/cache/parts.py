@@ -12,6 +12,8 @@ groups that a range touches are in memory.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import sys
@@ -49,6 +51,7 @@ __all__ = [
     "newest_rows",
     "open_part",
     "read_error",
+    "release_memory",
     "split_key_ranges",
     "to_json",
 ]
@@ -61,6 +64,14 @@ MANY_SMALL_PARTS = 100
 ROWS_READ_TOGETHER = 50_000
 # These errors mean that the file is not what was written; any other may be one of this machine.
 _DAMAGE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ELOOP})
+
+
+def release_memory() -> None:
+    """Return memory that a large table used: Arrow's pool and glibc keep it for later otherwise."""
+    pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def open_part(path: Path, part: Part, table: str, cache_dir: Path) -> pq.ParquetFile:

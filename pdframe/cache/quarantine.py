@@ -22,7 +22,7 @@ from pathlib import Path
 from pdframe._files import TEMPORARY, make_private, sync_folder, write_atomic
 from pdframe._warnings import warn
 from pdframe.cache.checkpoint import CHANGES, PENDING
-from pdframe.cache.store import DISCARDED, MANIFEST, Store
+from pdframe.cache.store import COPY, DISCARDED, MANIFEST, Store
 from pdframe.errors import CacheError, DamagedError
 from pdframe.schema import TABLES
 from pdframe.schema.forecasts import ISSUED_FORECASTS
@@ -48,7 +48,7 @@ COPIES_KEPT_FOR = timedelta(days=30)
 # Empty files in a copy: when it was made, and that its table was loaded again.
 _MOVED = "moved"
 _MARKS = ("settled", _MOVED)
-_COPY = re.compile(r"(.+)\.aside-([1-9][0-9]*)")
+_COPY = re.compile(rf"(.+){re.escape(COPY)}([1-9][0-9]*)")
 _KINDS = "part|page|run|note|run_note|told"
 _WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|({_KINDS})-[0-9]{{6,}}\.(parquet|arrow))"
 _OURS = re.compile(rf"{_WRITTEN}|\.{_WRITTEN}\.[^.]*{re.escape(TEMPORARY)}")
@@ -79,7 +79,7 @@ def quarantine(store: Store, *tables: str) -> str:
     The checkpoints of unfinished fetches stay where they are.
     """
     taken = [number for table, number, _ in _copies(store) if table in tables]
-    suffix = f".aside-{1 + max(taken, default=0)}"
+    suffix = f"{COPY}{1 + max(taken, default=0)}"
     try:
         for table in tables:
             folder = store.root / table

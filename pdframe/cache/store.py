@@ -38,9 +38,7 @@ from pdframe._files import (
     make_private,
     refuse_broken_link,
     refuse_newer,
-    seal,
     sweep_temporary,
-    unseal,
     write_atomic,
 )
 from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
@@ -64,9 +62,9 @@ KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
 MAX_READ_RETRIES = 20  # another process may keep replacing the table
 MANIFEST = "manifest.json"
-UNFINISHED = "unfinished.json"
 # An empty file in the folder of a table that was deleted because it was damaged.
 DISCARDED = "discarded"
+COPY = ".aside-"  # in the name of a quarantined copy
 _FIRST = "part-000001.parquet"
 
 
@@ -146,7 +144,7 @@ class Store:
     def tables(self) -> list[str]:
         """Return the names of the folders that hold a table, without quarantined copies."""
         try:
-            names = sorted(path.name for path in self.root.iterdir() if ".aside-" not in path.name)
+            names = sorted(path.name for path in self.root.iterdir() if COPY not in path.name)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -198,6 +196,17 @@ class Store:
         except ValueError as error:
             refuse_newer(path, content, FORMAT)
             raise damaged(path, "it is not the manifest that was written", table) from error
+
+    def has_copies(self) -> bool:
+        """Return whether the cache has quarantined copies of tables."""
+        return any(COPY in path.name for path in self.root.iterdir())
+
+    def usable_manifest(self, table: str) -> Manifest | None:
+        """Return the manifest of `table`; None where nothing is cached, or where it is damaged."""
+        try:
+            return self.manifest(table)
+        except DamagedError:
+            return None
 
     def stray_parts(self, table: str) -> list[Path]:
         """Return the part files of a table that has no manifest."""
@@ -443,30 +452,6 @@ class Store:
             except CacheError:
                 continue
             self.compact(manifest)
-
-    # The sync that is under way
-
-    def unfinished_since(self) -> datetime | None:
-        """Return when the last sync began, where it did not finish; else None."""
-        try:
-            return datetime.fromisoformat(unseal((self.root / UNFINISHED).read_bytes())["began"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def begin(self, at: datetime) -> None:
-        """Record that a sync is under way."""
-        try:
-            write_atomic(self.root / UNFINISHED, seal({"began": at.isoformat()}))
-        except OSError as error:
-            raise CacheError(
-                f"The cache folder {self.root} cannot be written: {error.strerror}. No request was"
-                " sent."
-            ) from error
-
-    def finish(self) -> None:
-        """Record that the sync finished."""
-        with contextlib.suppress(OSError):
-            (self.root / UNFINISHED).unlink(missing_ok=True)
 
 
 def _takes(writer: PartWriter, more: pa.Table) -> bool:

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from pdframe._memory import uncollected
 from pdframe._values import UnfitError, any_text, clean
 from pdframe.fields import MAIN, Field, column_type, custom_fields
 from pdframe.frames.convert import (
@@ -27,6 +26,7 @@ from pdframe.frames.convert import (
     build_columns,
     by_key,
     objects_in,
+    uncollected,
 )
 from pdframe.schema import Table
 from pdframe.schema.types import ANY, ID, JSON, TEXT_ID, Type

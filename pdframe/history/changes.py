@@ -10,12 +10,12 @@ import pandas as pd
 
 from pdframe._relative_times import absolute
 from pdframe._warnings import collect_warnings
+from pdframe.cache.messages import reading_cache_instead
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, NotCachedError
 from pdframe.metrics import changes as changes_of
 from pdframe.metrics._arguments import moment
-from pdframe.sync.offline import reading_cache_instead
 
 __all__ = ["Changing", "changes"]
 

@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 
 from pdframe._relative_times import absolute
-from pdframe._warnings import collect_warnings
+from pdframe._warnings import collect_warnings, deferred_warnings
 from pdframe.cache.issued_forecasts import IssuedForecasts
+from pdframe.cache.messages import reading_cache_instead
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
@@ -31,7 +32,6 @@ from pdframe.metrics.forecasting.issued import track_record as compared
 from pdframe.schema.deals import DEALS
 from pdframe.schema.forecasts import ISSUED_FORECASTS
 from pdframe.sync.fetch_state import load_states
-from pdframe.sync.offline import reading_cache_instead
 
 __all__ = ["Forecasting", "forecast", "track_record"]
 
@@ -204,7 +204,8 @@ def forecast(
             # The package imports this module, so this module cannot import the package.
             written_by=sys.modules["pdframe"].__version__,
         )
-        IssuedForecasts(self._store).append(_stored(rows), now=datetime.now(UTC))
+        with deferred_warnings():
+            IssuedForecasts(self._store).append(_stored(rows), now=datetime.now(UTC))
     return note(result, notes, "forecast")
 
 

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from pdframe._named_periods import named_period
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
-from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.messages import DataWarnings, reading_cache_instead
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
@@ -36,7 +36,6 @@ from pdframe.schema.catalog import STAGES
 from pdframe.schema.deals import DEALS
 from pdframe.schema.snapshots import HISTORY, OF_LINES, STAGE_VISITS
 from pdframe.sync.fetch_state import load_states
-from pdframe.sync.offline import reading_cache_instead
 
 _STATE = (
     "id",

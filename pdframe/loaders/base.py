@@ -1,8 +1,11 @@
-"""The steps of every loader: check the arguments, refresh the cache, read it, label the frame."""
+"""The steps of every loader: check the arguments, refresh the cache, read it, label the frame and
+add names for ids (`names=`), from cached tables whose short lists are refreshed first.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeAlias
@@ -13,21 +16,25 @@ import pyarrow.compute as pc
 
 from pdframe._warnings import warn
 from pdframe.api.client import Client
-from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
+from pdframe.cache.messages import DataWarnings, reading_cache_instead
 from pdframe.cache.store import Store
 from pdframe.errors import (
     AccessError,
     ArgumentError,
+    BlockedError,
+    BudgetError,
     CacheError,
+    DamagedError,
     NotCachedError,
+    RateLimitError,
+    TransportError,
 )
-from pdframe.frames import Rows, storage_schema, to_frame
-from pdframe.loaders.lookups import LARGE, empty_lookup, lookups, name_columns
-from pdframe.schema import TABLES, Table
+from pdframe.frames import Lookup, Rows, storage_schema, to_frame
+from pdframe.schema import TABLES, NameColumn, Table
 from pdframe.schema.snapshots import DEALS_AND_DELETED
 from pdframe.sync import Syncer
-from pdframe.sync.offline import reading_cache_instead
+from pdframe.sync.metadata import METADATA
 from pdframe.sync.repair import is_lost
 
 Refresh: TypeAlias = Literal["full"] | bool | None
@@ -35,6 +42,9 @@ Columns: TypeAlias = Sequence[str] | None
 
 URL = "url"
 """The column of the addresses of pages, which `names=True` adds to tables of records with pages."""
+
+# Long lists of names: loaded if they are not cached, else used at any age.
+LARGE = frozenset({"persons", "organizations"})
 
 
 class Connected(Protocol):
@@ -93,44 +103,38 @@ def load(
         Whether to add the known deleted deals, or their line items.
     """
     with account._data_warnings.one_a_call(name, as_names(columns)):
-        return _load(account, name, refresh, labels, names, columns, only=only, deleted=deleted)
+        check_flag("deleted", deleted)
+        with_deleted_deals = deleted and name == "deals"
+        table = DEALS_AND_DELETED if with_deleted_deals else TABLES[name]
+        names = chosen_names(names, account._names)
+        chosen = check_columns(account, table, refresh, labels, names, columns)
+        store, syncer = account._store, account._syncer
+
+        def read() -> pd.DataFrame:
+            rows: Rows = store.open_table(name)
+            if with_deleted_deals:
+                rows = DeletedDeals(store, syncer.fields(table)).beside(store.read(name))
+            elif deleted:
+                rows = with_lines_of_deleted(store, store.read(name))
+            if only is not None:
+                rows = FilteredRows(rows, only(rows))
+            return label_rows(account, rows, table, refresh, labels, names, chosen)
+
+        with reading_cache_instead(store, [name], f"account.{name}(refresh=False)"):
+            _refresh(syncer, table, name, refresh, account._max_age, with_deleted_deals)
+            return read() if refresh is False else syncer.with_repair(read)
 
 
-def _load(
-    account: Connected,
-    name: str,
-    refresh: Refresh,
-    labels: bool,
-    names: bool | None,
-    columns: Columns,
-    *,
-    only: Callable[[Rows], pa.ChunkedArray] | None,
-    deleted: bool,
-) -> pd.DataFrame:
-    check_flag("deleted", deleted)
-    with_deleted_deals = deleted and name == "deals"
-    table = DEALS_AND_DELETED if with_deleted_deals else TABLES[name]
-    names = chosen_names(names, account._names)
-    chosen = check_columns(account, table, refresh, labels, names, columns)
-    with reading_cache_instead(account._store, [name], f"account.{name}(refresh=False)"):
-        return _loaded(account, table, name, refresh, labels, names, chosen, only, deleted)
-
-
-def _loaded(
-    account: Connected,
+def _refresh(
+    syncer: Syncer,
     table: Table,
     name: str,
     refresh: Refresh,
-    labels: bool,
-    names: bool | None,
-    chosen: list[str] | None,
-    only: Callable[[Rows], pa.ChunkedArray] | None,
-    deleted: bool,
-) -> pd.DataFrame:
-    """Refresh the cache as `refresh` says, and make the frame of what it has."""
-    with_deleted_deals = deleted and name == "deals"
-    syncer, store = account._syncer, account._store
-    began = syncer.now()
+    max_age: timedelta | None,
+    with_deleted_deals: bool,
+) -> None:
+    """Refresh the cached table as `refresh` says; without requests, warn of what is missing."""
+    store, began = syncer.store, syncer.now()
     if refresh is False:
         if store.manifest(name) is None:
             raise NotCachedError(
@@ -138,11 +142,11 @@ def _loaded(
                 f" account.{name}() or account.sync({name!r})."
             )
     elif refresh is None:
-        syncer.refresh_if_stale(name, max_age=account._max_age)
+        syncer.refresh_if_stale(name, max_age=max_age)
     else:
         syncer.refresh(name, full=refresh == "full")
     if with_deleted_deals and refresh is not False:
-        syncer.list_deletions(max_age=account._max_age, since=None if refresh is None else began)
+        syncer.list_deletions(max_age=max_age, since=None if refresh is None else began)
     elif with_deleted_deals and DeletedDeals(store).listed_at() is None:
         warn(
             f"{name}: the list of deleted deals was never read into this cache, and refresh=False"
@@ -154,18 +158,6 @@ def _loaded(
             f"{name}: its list of fields was damaged and is not reloaded yet: custom fields have"
             f" no labels. Call account.{name}(), or account.sync({table.field_list!r})."
         )
-
-    def read() -> pd.DataFrame:
-        rows: Rows = store.open_table(name)
-        if with_deleted_deals:
-            rows = DeletedDeals(store, syncer.fields(table)).beside(store.read(name))
-        elif deleted:
-            rows = with_lines_of_deleted(store, store.read(name))
-        if only is not None:
-            rows = FilteredRows(rows, only(rows))
-        return label_rows(account, rows, table, refresh, labels, names, chosen)
-
-    return read() if refresh is False else syncer.with_repair(read)
 
 
 def as_names(columns: object) -> list[str] | None:
@@ -294,6 +286,135 @@ class FilteredRows:
         return self._rows[name].filter(self._mask)
 
 
+def name_columns(table: Table, names: bool | None) -> list[NameColumn]:
+    """Return the name columns of a table: True: all; None: those whose lists are small; False:
+    none.
+    """
+    if names is False:
+        return []
+    return [column for column in table.names if names or column.table not in LARGE]
+
+
+def lookups(
+    syncer: Syncer,
+    wanted: Iterable[NameColumn],
+    *,
+    cache_alone: bool,
+    max_age: timedelta | None,
+    refresh_now: bool = False,
+    by_default: bool = False,
+) -> dict[NameColumn, Lookup]:
+    """Return the lookup of each name column.
+
+    Parameters
+    ----------
+    syncer
+        Refreshes the tables that hold the names.
+    wanted
+        The name columns.
+    cache_alone
+        Whether to send no request.
+    max_age
+        Maximum age of a cached table that is not a long list.
+    refresh_now
+        Whether to read lists of metadata at any age: a rename shows at once.
+    by_default
+        Whether these names were not requested: products and projects are refreshed like metadata,
+        and a list may be older where it cannot be refreshed. A list that the API withholds is said
+        once an account; one that is not cached with `cache_alone` is not.
+
+    Returns
+    -------
+    dict
+        Keys and names of each column's table; none if the table is unavailable.
+
+    Warns
+    -----
+    DataWarning
+        The names of a table are null: the API withholds it, or it is not cached and `cache_alone`.
+    """
+    columns = list(wanted)
+    missing: dict[str, str] = {}
+    withheld: set[str] = set()
+    store = syncer.store
+    # Names that were not requested are no reason to refuse a frame that needs no request.
+    is_forgiving = by_default and cache_alone
+    manifest_of = store.usable_manifest if is_forgiving else store.manifest
+    for name in dict.fromkeys(column.table for column in columns):
+        if not cache_alone:
+            try:
+                if refresh_now and name in METADATA:
+                    syncer.refresh(name, full=False)
+                else:
+                    age = syncer.metadata_age if by_default else max_age
+                    syncer.refresh_if_stale(name, max_age=None if name in LARGE else age)
+            except AccessError as error:
+                if error.status == 401:
+                    raise
+                missing[name] = str(error.args[0])
+                withheld.add(name)
+            except (BlockedError, BudgetError, RateLimitError, TransportError):
+                # Names that were not requested may be older, so that the table itself is shown.
+                if not by_default or store.manifest(name) is None:
+                    raise
+            except CacheError as error:
+                # A damaged table is reloaded; a cache that is read-only has no names to add.
+                if not by_default or isinstance(error, DamagedError):
+                    raise
+        if manifest_of(name) is None:
+            missing.setdefault(
+                name,
+                "it is not cached, and refresh=False sends no request. Call"
+                f" account.sync({name!r}).",
+            )
+        else:
+            missing.pop(name, None)
+    for name, why in missing.items():
+        if by_default:
+            if name in withheld:
+                # The same words for every table with such names, so that they are said once.
+                warn(
+                    f"Names from table {name!r}, such as {_usual_name(name)}, are null because it"
+                    f" is unavailable: {why}",
+                    once=True,
+                )
+            continue
+        affected = [column.name for column in columns if column.table == name]
+        verb = "is" if len(affected) == 1 else "are"
+        warn(
+            f"{', '.join(affected)} {verb} null because table {name!r} is unavailable: {why}",
+            once=True,
+        )
+    result = {}
+    for column in columns:
+        result[column] = empty_lookup(column)
+        if column.table in missing:
+            continue
+        key = TABLES[column.table].key[0]
+        try:
+            rows = store.read(column.table, [key, column.label])
+        except DamagedError:
+            if not is_forgiving:
+                raise
+        else:
+            result[column] = rows[key].combine_chunks(), rows[column.label].combine_chunks()
+    return result
+
+
+def _usual_name(table: str) -> str:
+    """Return the column of names from this table that most tables have."""
+    names = Counter(
+        column.name for each in TABLES.values() for column in each.names if column.table == table
+    )
+    return names.most_common(1)[0][0]
+
+
+def empty_lookup(column: NameColumn) -> Lookup:
+    """Return the lookup of a column whose table has no rows."""
+    table = TABLES[column.table]
+    return pa.array([], table.by_name[table.key[0]].type.storage), pa.array([], pa.string())
+
+
 def _refuse_unknown(
     account: Connected,
     table: Table,
@@ -358,6 +479,7 @@ def _as_list(columns: Sequence[str]) -> list[str]:
 
 
 __all__ = [
+    "LARGE",
     "Columns",
     "Connected",
     "FilteredRows",
@@ -367,4 +489,5 @@ __all__ = [
     "chosen_names",
     "label_rows",
     "load",
+    "name_columns",
 ]

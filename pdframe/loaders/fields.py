@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow as pa
 
 from pdframe._warnings import warn
+from pdframe.cache.messages import reading_cache_instead
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
 from pdframe.fields import Field, custom_fields, fields_frame
 from pdframe.frames import is_unknown, unify
 from pdframe.loaders.base import Connected, Refresh, check_refresh
 from pdframe.schema import TABLES, Table, table_with_fields
-from pdframe.sync.offline import reading_cache_instead
 
 
 def fields(

@@ -4,11 +4,11 @@ They are opt-in, because they cost a request a record. `ids` are the records, as
 column of a frame; nulls in it are ignored.
 
 The cache keeps the rows record by record, and `refresh` and `max_age` apply to each record: only
-records that are too old, or not cached, are requested. A frame holds the rows of these records
-only, ordered by their ids (a table with an `id` of its own: by that), then by time; rows of the
-same second in the order of the API. A `DataWarning` names ids that the API does not know. After an
-error (`BudgetError`) the finished records are kept, and the same call resumes within a week. Where
-ids may be omitted, `refresh="full"` without ids reloads the list of the records first.
+records that are too old, not cached, or changed since by their cached list are requested. A frame
+holds the rows of these records only, ordered by their ids (a table with an `id` of its own: by
+that), then by time; rows of the same second in the order of the API. A `DataWarning` names ids that
+the API does not know. After an error (`BudgetError`) the finished records are kept, and the same
+call resumes within a week. `refresh="full"` without ids reloads the list of the records first.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
+from pdframe.cache.messages import reading_cache_instead
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
@@ -41,7 +42,6 @@ from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
 from pdframe.sync.fetch_state import load_states
 from pdframe.sync.keep_going import keep_up_to_date
-from pdframe.sync.offline import reading_cache_instead
 
 Ids: TypeAlias = "int | Iterable[Any]"
 Since: TypeAlias = "str | date | timedelta | pd.Timestamp | pd.Period"
@@ -63,10 +63,10 @@ def deal_changes(
     """Load changelogs of deals, one row a change of a field, by deal, oldest first. Source: v1
     /deals/{id}/changelog, 20 tokens a deal.
 
-    A deal is requested again only after a change (of its `update_time`, stage, status, value ...),
-    so a later call costs only the changed deals. A load that runs out of budget keeps the finished
-    deals, and the same call resumes with the others. `field_key` is the API's code; `names=True`
-    adds its label.
+    A deal is requested again only after a change (of its `update_time`, stage, status, value ...):
+    20 tokens per changed deal, at any age if the cached deals show the change. A load that runs out
+    of budget keeps the finished deals, and the same call resumes with the others. `field_key` is
+    the API's code; `names=True` adds its label.
 
     Parameters
     ----------
@@ -74,16 +74,16 @@ def deal_changes(
         Deals, as a list or a column of ids; None: every deal, live and archived, and the cached
         rows of deals that were deleted since.
     since
-        Only deals that were created or moved to another stage since then, each with all of its
-        changes. A day, a time, a year, quarter or month (its start), or "last Monday", "30 days
-        ago", in `account.tz`, counted from the server's clock.
+        Only deals that were created or moved to another stage since then, with all their changes: a
+        day, time, year, quarter or month (its start), "last Monday" or "30 days ago" of the
+        server's clock, in `account.tz`.
     keep_going
         True: each later `account.sync()` (or `pdframe sync`) without names goes on with the deals
         that are not loaded or have changed, the newest first, within `max_tokens`, of which it
-        leaves a quarter to other calls; half of the account's own daily budget is left too. The
-        row `deal_changes` of its result says what that spent and what is left. The cache keeps
-        this, so that a sync of another process goes on as well. "stop" ends it, and loads
-        nothing. False (default) changes nothing of that.
+        leaves a quarter to other calls; half of the account's own daily budget is left too; where
+        neither is known, at most 15,000 tokens a day. The row `deal_changes` of its result says
+        what that spent and what is left. The cache keeps this for syncs of other processes.
+        "stop" ends it, and returns what is cached. False (default) changes nothing of that.
     refresh, labels, names, columns
         As in `Account`.
 
@@ -506,7 +506,9 @@ def _cached_rows(
 ) -> pd.DataFrame:
     """Return the rows of records that are cached, whichever these are."""
     cached: list[int] = load_states(account._store, name)["id"].to_pylist()
-    wanted = cached if ids is None else _check_ids(ids, TABLES[name])
+    wanted = (
+        cached if ids is None else sorted({*cached}.intersection(_check_ids(ids, TABLES[name])))
+    )
     return load_records(account, name, wanted, False, labels, names, columns)
 
 
@@ -514,7 +516,7 @@ def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | N
     manifest, records = account._store.manifest(table.name), table.required_parent.table
     missing = ""
     if manifest is None:
-        missing = f"Nothing of {table.name!r} is cached"
+        missing = f"Nothing of {table.name!r} is cached" if wanted != [] else ""
     elif wanted is None:
         if EVERY_AT not in manifest.state:
             missing = f"{table.name!r} is not cached for every one of the {records}"
@@ -574,10 +576,8 @@ def _check_ids(ids: Ids, table: Table) -> list[int]:
 
 
 def _shown(ids: Sequence[int]) -> str:
-    first = ", ".join(map(str, ids[:_MAX_SHOWN_IDS]))
-    return (
-        first if len(ids) <= _MAX_SHOWN_IDS else f"{first} and {len(ids) - _MAX_SHOWN_IDS:,} more"
-    )
+    first, more = ", ".join(map(str, ids[:_MAX_SHOWN_IDS])), len(ids) - _MAX_SHOWN_IDS
+    return first if more <= 0 else f"{first} and {more:,} more"
 
 
 __all__ = [

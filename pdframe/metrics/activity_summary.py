@@ -153,6 +153,7 @@ def activity_summary(
     names = keys(by, _TAKEN if freq is None else ("period", *_TAKEN), activities)
     events = _events(activities, deals, names, since, until, as_of, freq, deleted, fiscal_start, tz)
     result = _counted(events, names)
+    result.attrs["freq"] = freq
     return result
 
 

@@ -21,6 +21,7 @@ except ImportError as missing:
     ) from missing
 
 from pdframe._advice import explain_functions, unknown_name
+from pdframe.plot.activity_summary import activity_summary
 from pdframe.plot.backtest import backtest
 from pdframe.plot.billing import billing
 from pdframe.plot.calibration import calibration
@@ -42,6 +43,7 @@ from pdframe.plot.top_customers import top_customers
 from pdframe.plot.velocity import velocity
 
 __all__ = [
+    "activity_summary",
     "arr_movements",
     "backtest",
     "billing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -26,7 +27,8 @@ _USUAL = 15
 # Of the width, for bars at least; of the rest, for the text at the right.
 _LEAST, _BESIDE = 0.4, 0.45
 _ROTTEN, _LATE, _IN_TIME = "rotten", "past its expected close", "in time"
-_COLORS = {_ROTTEN: style.RED, _LATE: style.ORANGE, _IN_TIME: style.BLUE}
+_NO_LIMIT = "no limit known"
+_COLORS = {_ROTTEN: style.RED, _LATE: style.ORANGE, _IN_TIME: style.BLUE, _NO_LIMIT: style.GREY}
 
 
 @style.chart
@@ -57,8 +59,10 @@ def deal_aging(
         A bar is a deal's days in its stage, by its title where the frame has it. First come those
         than which the smallest share of completed visits to their stage was longer
         (`share_longer`), then those with no such share, each from the longest. The line across a
-        bar is the median of the stage. At the right: stage, owner and value, where the frame has
-        them. Deals without days in stage are left out.
+        bar is the median of the stage. Colours: rotten; past its expected close; in time, within
+        the days that the stage allows (`days_to_rotten`) or before its expected close; no limit
+        known, with neither of them. At the right: stage, owner and value, where the frame has them.
+        Deals without days in stage are left out.
 
     Raises
     ------
@@ -93,8 +97,7 @@ def deal_aging(
     style.dress(ax, title or heading, x="days in the stage", beside=names.beside)
     if not len(rows):
         return style.empty(ax, "No open deal has a known time in its stage.")
-    rotten = rows["rotten"].astype("boolean").fillna(False).to_numpy(np.bool_)
-    state = np.where(rotten, _ROTTEN, np.where(late > 0, _LATE, _IN_TIME))
+    state = _states(rows, late)
     ax.barh(y, days, height=0.62, color=[_COLORS[name] for name in state], linewidth=0)
     pen = style.pen(ax)
     ax.vlines(median, y - 0.42, y + 0.42, color=pen.paper, linewidth=3.5)
@@ -117,6 +120,18 @@ def deal_aging(
         )  # fmt: skip
     style.legend_below(ax, handles, beside=names.beside)
     return ax
+
+
+def _states(rows: pd.DataFrame, late: style.Floats) -> npt.NDArray[np.str_]:
+    """Return the state of each deal, one of `_COLORS`."""
+    rotten = rows["rotten"].astype("boolean")
+    limit = np.full(len(rows), np.nan)
+    if "days_to_rotten" in rows:
+        limit = style.numbers(rows, "days_to_rotten")
+    fresh = (~rotten).fillna(False).to_numpy(np.bool_) & ~np.isnan(limit)
+    is_rotten = rotten.fillna(False).to_numpy(np.bool_)
+    in_time = np.where(fresh | ~np.isnan(late), _IN_TIME, _NO_LIMIT)
+    return np.where(is_rotten, _ROTTEN, np.where(late > 0, _LATE, in_time))
 
 
 def _titles(rows: pd.DataFrame) -> list[str]:

@@ -456,6 +456,8 @@ def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table
     """Return the cached rows of some parents, or of every one that there is; of a table of history
     also those of deleted parents.
     """
+    if ids is not None and not ids and store.manifest(table.name) is None:
+        return storage_schema(table).empty_table()
     rows = store.read(table.name)
     parent = table.parent
     if parent is None or (ids is None and parent.history):

@@ -157,13 +157,14 @@ def combined(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 PROVISIONAL = "?"
 # Once the server's clock moved by this much, the second of a stamp is over.
 SECOND_IS_OVER = timedelta(seconds=2)
-NO_FINGERPRINTS = pa.table(
-    {"id": pa.array([], pa.int64()), "fingerprint": pa.array([], pa.string())}
-)
+NO_FINGERPRINTS = pa.schema(
+    [("id", pa.int64()), ("fingerprint", pa.string()), ("update_time", SCHEMA.types[-1])]
+).empty_table()
 
 
 def fingerprints_of(records: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Return the `id` and the `fingerprint` of records, made of some of their columns.
+    """Return the `id`, `fingerprint` and `update_time` of records; the fingerprint is made of some
+    of their columns.
 
     Parameters
     ----------
@@ -179,7 +180,8 @@ def fingerprints_of(records: pa.Table, columns: Sequence[str]) -> pa.Table:
     fingerprints = pc.if_else(
         is_provisional, pc.binary_join_element_wise(PROVISIONAL, fingerprints, ""), fingerprints
     )
-    return pa.table({"id": records["id"], "fingerprint": fingerprints}).sort_by("id")
+    columns_of = {"id": records["id"], "fingerprint": fingerprints}
+    return pa.table({**columns_of, "update_time": records["update_time"]}).sort_by("id")
 
 
 def places_of(ids: pa.Array, table: pa.Table) -> pa.Array:

@@ -4,7 +4,8 @@ records that are due, as many as the day's tokens allow.
 `account.deal_changes(since=..., keep_going=True)` records in the manifest of the table that later
 syncs go on; "stop" takes it back. Every one fetches the newest records first, and leaves tokens
 for other calls: a quarter of `max_tokens`, and half of the account's own daily budget, which the
-company's other programs share.
+company's other programs share. Where neither is known, it counts on the smallest budget that an
+account can have.
 """
 
 from __future__ import annotations
@@ -57,26 +58,28 @@ def keep_up_to_date(store: Store, name: str, wanted: bool) -> None:
     store.publish(replace(manifest, state=state))
 
 
-def affordable(budget: TokenBudget, cost: int, planned: int = 0) -> int | None:
+def affordable(budget: TokenBudget, cost: int, smallest: int, planned: int = 0) -> int:
     """Return how many requests of `cost` tokens a sync may spend on such tables, after others for
-    `planned` tokens; None: neither a ceiling nor the account's own budget is known.
+    `planned` tokens; `smallest` is the daily budget where neither a ceiling nor the account's own
+    is known.
     """
-    bounds = [
-        left - planned - limit // part
+    known = [
+        (limit, left, part)
         for limit, left, part in (
             (budget.max_tokens, budget.left_of_ceiling, _OF_CEILING),
             (budget.daily_limit, budget.daily_remaining, _OF_DAILY_LIMIT),
         )
         if limit is not None and left is not None
-    ]
-    return max(0, min(bounds) // cost) if bounds else None
+    ] or [(smallest, smallest - budget.tokens_today, _OF_DAILY_LIMIT)]
+    return max(0, min(left - planned - limit // part for limit, left, part in known) // cost)
 
 
 def go_on(children: ChildrenSync, budget: TokenBudget, cost: int) -> AccessError | None:
     """Fetch the records that are due, as many as today's tokens allow. What this user or plan
     cannot see ends no sync, as of any other table: return that refusal.
     """
-    want = Want(None, now=True, listed=True, most=affordable(budget, cost))
+    most = affordable(budget, cost, children.options.keep_going_tokens)
+    want = Want(None, now=True, listed=True, most=most)
     try:
         with suppress(BudgetError):
             children.run(want)
@@ -87,24 +90,37 @@ def go_on(children: ChildrenSync, budget: TokenBudget, cost: int) -> AccessError
     return None
 
 
-def sync_note(table: Table, fetched: int, tokens: int, due: int) -> str:
-    """Say what a sync spent on a table, and what is left for later ones."""
+def sync_note(
+    table: Table, fetched: int, tokens: int, due: int, budget: TokenBudget, smallest: int
+) -> str:
+    """Say what a sync spent on a table, what is left for later ones, and what limits them."""
     records, left = table.required_parent.table, due - fetched
     spent = f"keep_going: {fetched:,} of {due:,} {records}, {tokens:,} tokens"
     if not left:
         return spent
+    if budget.max_tokens is not None:
+        limit = "as far as max_tokens allows"
+    elif budget.daily_limit is not None:
+        limit = "as far as half of the account's daily budget allows"
+    else:
+        limit = (
+            f"{smallest // _OF_DAILY_LIMIT:,} tokens per day, because the API does not say the"
+            " account's budget; connect(max_tokens=) sets another limit"
+        )
     return (
-        f"{spent}; {left:,} ({left * table.sources[0].cost:,} tokens) are left for later syncs, as"
-        f" far as max_tokens allows; account.{table.name}(keep_going='stop') ends it"
+        f"{spent}; {left:,} ({left * table.sources[0].cost:,} tokens) are left for later syncs,"
+        f" {limit}; account.{table.name}(keep_going='stop') ends it"
     )
 
 
-def estimated(table: Table, due: int, budget: TokenBudget, planned: Sequence[Estimate]) -> Estimate:
+def estimated(
+    table: Table, due: int, budget: TokenBudget, smallest: int, planned: Sequence[Estimate]
+) -> Estimate:
     """Price how a sync that costs what is `planned` goes on with a table, of which `due` records
     are due.
     """
     cost = table.sources[0].cost
-    most = affordable(budget, cost, sum(row.tokens or 0 for row in planned))
-    now, records = due if most is None else min(due, most), table.required_parent.table
+    most = affordable(budget, cost, smallest, sum(row.tokens or 0 for row in planned))
+    now, records = min(due, most), table.required_parent.table
     basis = f"keep_going: {now:,} of {due:,} {records}, as many as today's tokens allow"
     return Estimate(table.name, now, now * cost, basis)

@@ -8,6 +8,8 @@ lack shows that one of them did change: then that list is read at once.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -33,6 +35,50 @@ UNEXPLAINED = "unexplained by "
 """With the name of a table: the key of a list's state that holds the digest of what it lacks of
 that table. It stays true when the list is read again, and still lacks the same.
 """
+
+
+def outdated_lists(store: Store, name: str) -> list[str]:
+    """Return the lists of metadata that lack an id or a hash of the cached rows of a table, unless
+    they lacked the same after they were last read for it.
+
+    Rows that did not change count too: an interrupted sync may have stopped before it read the
+    lists.
+    """
+    return [
+        other
+        for other, digest in unexplained(store, name).items()
+        if (manifest := store.usable_manifest(other)) is not None
+        and manifest.state.get(UNEXPLAINED + name) != digest
+    ]
+
+
+def note_if_newer(store: Store, other: str, name: str) -> None:
+    """Note what a list of metadata that this sync read lacks of a table, unless it was read before
+    the newest row changed: then the next sync reads it again.
+    """
+    manifest, newest = store.usable_manifest(other), _newest_update(store, name)
+    is_older = (
+        manifest is not None
+        and manifest.server_time is not None
+        and newest is not None
+        and newest >= manifest.server_time
+    )
+    if not is_older:
+        note_unexplained(store, other, [name])
+
+
+def note_unexplained(store: Store, other: str, names: Iterable[str]) -> None:
+    """Note which ids of some tables a list of metadata lacks though it was just read: they are no
+    reason to read it again.
+    """
+    manifest = store.usable_manifest(other)
+    state = {
+        UNEXPLAINED + name: digest
+        for name in names
+        if (digest := unexplained(store, name).get(other))
+    }
+    if manifest is not None and state:
+        store.publish(replace(manifest, state={**manifest.state, **state}))
 
 
 def unexplained(store: Store, name: str) -> dict[str, str]:
@@ -67,7 +113,7 @@ def unexplained(store: Store, name: str) -> dict[str, str]:
     }
 
 
-def newest_update(store: Store, name: str) -> datetime | None:
+def _newest_update(store: Store, name: str) -> datetime | None:
     """Return the newest `update_time` of the cached rows of a table; None where there is none."""
     manifest = store.manifest(name)
     if manifest is None or "update_time" not in TABLES[name].by_name:

@@ -38,6 +38,9 @@ class SyncOptions(CacheOptions):
         of the last part up to which a save extends it instead of adding another.
     save_every_records : int
         A process that is killed loses at most the answers of that many records.
+    keep_going_tokens : int
+        The daily budget, of which syncs that go on with changelogs spend half, where there is no
+        `max_tokens` and the API does not say its own: that of one seat of the smallest plan.
     scan_pages : int
         A list of more pages is read by several cursors at once.
     scan_probe_pages : int
@@ -58,6 +61,7 @@ class SyncOptions(CacheOptions):
     record_part_bytes: int = 4 * MEBIBYTE
     small_record_part_bytes: int = 256 * 1024
     save_every_records: int = 50
+    keep_going_tokens: int = 30_000
     scan_pages: int = 40
     scan_probe_pages: int = 8
     scan_range_pages: int = 4

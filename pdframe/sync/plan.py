@@ -317,10 +317,10 @@ def due_parents(
     fetched_at, before = states["asked_at"].take(at), states["look"].take(at)
     fingerprint = fingerprints["fingerprint"].take(places_of(ids, fingerprints))
     is_listed = pc.and_(pc.is_valid(fingerprint), want.listed)
-    has_changed = pc.and_(
-        is_listed,
-        pc.not_equal(certain(pc.fill_null(before, "")), certain(pc.fill_null(fingerprint, ""))),
+    is_other = pc.not_equal(
+        certain(pc.fill_null(before, "")), certain(pc.fill_null(fingerprint, ""))
     )
+    has_changed = pc.and_(is_listed, is_other)
     if want.full:
         is_due = pa.chunked_array([pa.repeat(True, len(ids))])
     else:
@@ -328,6 +328,12 @@ def due_parents(
         is_due = pc.if_else(is_listed, pc.or_(has_changed, may_change), True)
         if not want.now:
             is_due = pc.and_(is_due, pc.invert(_is_fresh(fetched_at, want.max_age, now)))
+            # Rows that the cache shows to be out of date are not returned, however young they are.
+            updated_at = fingerprints["update_time"].take(places_of(ids, fingerprints))
+            is_newer = pc.greater(updated_at, states["server_time"].take(at))
+            was_compared = pc.and_(pc.is_valid(before), pc.is_valid(fingerprint))
+            is_outdated = pc.if_else(was_compared, is_other, pc.fill_null(is_newer, False))
+            is_due = pc.or_(is_due, is_outdated)
     if began is not None:
         start = pa.scalar(began, SCHEMA.field("asked_at").type)
         in_this_run = pc.fill_null(pc.greater_equal(fetched_at, start), False)

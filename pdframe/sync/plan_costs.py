@@ -81,7 +81,7 @@ class Pricing:
         return [result[name] for name in TABLES if name in result]
 
     def _priced(self, table: Table) -> Estimate:
-        manifest = self._manifest(table.name)
+        manifest = self._store.usable_manifest(table.name)
         note = skip_note(table.name, manifest, self._policy, self._now)
         if note is not None:
             return Estimate(table.name, 0, 0, note)
@@ -120,7 +120,7 @@ class Pricing:
     def _of_list(self, table: Table, manifest: Manifest | None) -> Estimate:
         each = table.sources[0].each
         if each is not None:
-            records = self._manifest(each[1])
+            records = self._store.usable_manifest(each[1])
             if records is None:
                 return _of(table, [1], f"one request at least: {each[1]} are not cached")
             return _of(table, [records.rows], f"one request for each of {records.rows:,} {each[1]}")
@@ -149,7 +149,7 @@ class Pricing:
 
     def _of_lines(self, table: Table, manifest: Manifest | None, planned: Plan) -> Estimate:
         source, (_, size) = table.sources[0], table.sources[0].batch or ("ids", 100)
-        if any(self._manifest(name) is None for name in required_rows(table.name)):
+        if any(self._store.usable_manifest(name) is None for name in required_rows(table.name)):
             return Estimate(
                 table.name,
                 None,
@@ -192,7 +192,7 @@ class Pricing:
 
     def _of_records(self, table: Table, planned: Plan) -> Estimate:
         parent, cost = table.required_parent, table.sources[0].cost
-        if parent.every and self._manifest(parent.table) is None:
+        if parent.every and self._store.usable_manifest(parent.table) is None:
             basis = f"{cost} tokens for each of the {parent.table}: none is cached"
             return Estimate(table.name, None, None, basis)
         due = len(self._records_due(table, planned.mode == "full"))
@@ -203,12 +203,6 @@ class Pricing:
 
     def _pages(self, rows: int) -> int:
         return max(1, -(-rows // self._options.page_size))
-
-    def _manifest(self, name: str) -> Manifest | None:
-        try:
-            return self._store.manifest(name)
-        except DamagedError:
-            return None
 
 
 def _of(table: Table, requests: Sequence[int], basis: str) -> Estimate:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -13,40 +13,12 @@ from typing import TypeVar
 
 from pdframe._files import LockHandle
 from pdframe._progress import Tick
-from pdframe._warnings import collect_warnings, warn
+from pdframe._warnings import collect_warnings, warn, warn_beside
 from pdframe.api.client import Client
-from pdframe.api.limits import TokenBudget
-from pdframe.cache.checkpoint import in_flight
-from pdframe.cache.store import KEPT, Store
-from pdframe.errors import PdframeError
 from pdframe.schema import TABLES
 from pdframe.sync.options import SyncOptions
-from pdframe.sync.table_sync import Mode
 
-Progress = Callable[..., AbstractContextManager[Tick]]
-"""Opens a bar, as `pdframe._progress.Bars` does."""
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class SyncRow:
-    """What a sync did to one table: the rows that it has now, how many were added, changed and
-    removed, and the cost.
-
-    `missing` says what an unavailable table lacks, as `AccessError.missing` does.
-    """
-
-    table: str
-    mode: Mode
-    rows: int | None
-    added: int
-    changed: int
-    removed: int
-    requests: int
-    tokens: int
-    seconds: float
-    note: str
-    missing: str = ""
 
 
 class AbandonedError(BaseException):
@@ -101,7 +73,10 @@ class WorkerReporter:
             self._close(name)
         for name in sorted(self._messages, key=list(TABLES).index):
             for message in self._messages[name]:
-                warn(message)
+                if error is None:
+                    warn(message)
+                else:
+                    warn_beside(error, message)
 
     def work(self, name: str, do: Callable[[Tick], _Result]) -> _Result:
         """Do the work on one table, in any thread; `do` calls its argument with the rows of each
@@ -154,39 +129,3 @@ class _WorkerTick:
     def expect(self, total: int) -> None:
         """Say how many there are."""
         self.note(total, True)
-
-
-def bar_of(
-    progress: Progress, budget: TokenBudget, name: str, names: Sequence[str] = ()
-) -> AbstractContextManager[Tick]:
-    """Open the bar of a table, which is one of `names` that are loaded."""
-    table = TABLES[name]
-    place = f"table {names.index(name) + 1} of {len(names)}" if name in names else ""
-    return progress(
-        name,
-        place=place if len(names) > 1 else "",
-        unit=table.parent.table if table.parent else "rows",
-        cost=table.sources[0].cost if table.parent else 0,
-        tokens_left=lambda: budget.tokens_left,
-    )
-
-
-@contextmanager
-def saying_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[None]:
-    """Add to an error that ends the work which tables were finished before it, and of which tables
-    pages are saved.
-    """
-    try:
-        yield
-    except PdframeError as error:
-        finished = [name for name, row in done.items() if row.mode in ("full", "incremental")]
-        now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
-        begun = [
-            f"Pages of {name} are saved: the next sync resumes from them."
-            for name in in_flight(store)
-            # What is fetched record by record says what it keeps by itself.
-            if name in TABLES and TABLES[name].parent is None
-        ]
-        reported = "" if error.kept == KEPT else error.kept
-        error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, reported]))
-        raise

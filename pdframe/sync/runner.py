@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from pdframe._memory import release_memory
 from pdframe._progress import NoTick, Tick
 from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.api.limits import Spent, TokenBudget
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.parts import release_memory
 from pdframe.cache.quarantine import delete_old_copies, remove_damaged
-from pdframe.cache.store import Manifest, Store
-from pdframe.errors import AccessError, DamagedError
+from pdframe.cache.store import KEPT, Store
+from pdframe.errors import AccessError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import ChildrenSync
@@ -33,33 +33,26 @@ from pdframe.sync.keep_going import (
     sync_note,
 )
 from pdframe.sync.merge import Counts
-from pdframe.sync.metadata import METADATA, UNEXPLAINED, newest_update, unexplained
+from pdframe.sync.metadata import METADATA, note_if_newer, note_unexplained, outdated_lists
 from pdframe.sync.options import DEFAULT_OPTIONS, UNAVAILABLE, SyncOptions
 from pdframe.sync.plan import (
     ALWAYS,
-    UP_TO_DATE,
     Policy,
-    dependencies,
     full_reload_set,
     in_order,
     is_old,
     required_rows,
-    skip_note,
 )
 from pdframe.sync.plan_costs import Estimate, Pricing
 from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
-from pdframe.sync.reporting import (
-    Progress,
-    SyncRow,
-    WorkerReporter,
-    bar_of,
-    saying_what_is_kept,
-    tables_at_once,
-)
-from pdframe.sync.table_sync import Mode, TableSync
+from pdframe.sync.reporting import WorkerReporter, tables_at_once
+from pdframe.sync.schedule import Schedule, begin, finish, unfinished_since
+from pdframe.sync.table_sync import Outcome, SyncRow, TableSync, sync_row, unable
 
 # A table of that many rows gives memory back after its sync.
 RELEASE_ROWS = 5_000
+Progress = Callable[..., AbstractContextManager[Tick]]
+"""Opens a bar, as `pdframe._progress.Bars` does."""
 T = TypeVar("T")
 
 
@@ -150,7 +143,8 @@ class Syncer:
         )
         priced = pricing.estimate(requested)
         for table in self._kept_up_to_date() if not named else ():
-            priced.append(estimated(table, len(records_due(table, False)), self.budget, priced))
+            due, smallest = len(records_due(table, False)), policy.options.keep_going_tokens
+            priced.append(estimated(table, due, self.budget, smallest, priced))
         return priced
 
     def refresh_if_stale(self, name: str, *, max_age: timedelta | None) -> None:
@@ -161,12 +155,11 @@ class Syncer:
 
     def refresh(self, name: str, *, full: bool) -> None:
         """Bring one table and its dependencies up to date now; raise where it is unavailable."""
-
-        def refresh() -> None:
-            done = self._run(name, in_order([name]), full=full)
-            self._refresh_outdated_metadata(name, done)
-
-        self.with_repair(refresh)
+        self.with_repair(
+            lambda: self._refresh_outdated_metadata(
+                name, self._run(name, in_order([name]), full=full)
+            )
+        )
 
     def list_deletions(self, *, max_age: timedelta | None, since: datetime | None = None) -> None:
         """Read the lists of deleted deals, if the last reading was `max_age` ago or longer (None:
@@ -233,13 +226,18 @@ class Syncer:
             except DamagedError as error:
                 if error.table in self._repaired or error.table in KEPT_FOR_GOOD:
                     raise
-                self._repaired.add(error.table)
-                with deferred_warnings():
-                    with self.store.lock():
-                        remove_damaged(self.store, error)
-                    # The work itself requests what is fetched record by record.
-                    if error.table in TABLES and TABLES[error.table].parent is None:
-                        self.refresh_if_stale(error.table, max_age=None)
+                damage = error.with_traceback(None)  # which refers to the frames of the work
+            self._repair(damage)
+
+    def _repair(self, damage: DamagedError) -> None:
+        """Remove a damaged table, and load it again unless the work itself does that."""
+        self._repaired.add(damage.table)
+        with deferred_warnings():
+            with self.store.lock():
+                remove_damaged(self.store, damage)
+            # The work itself requests what is fetched record by record.
+            if damage.table in TABLES and TABLES[damage.table].parent is None:
+                self.refresh_if_stale(damage.table, max_age=None)
 
     # A sync of several tables
 
@@ -260,91 +258,44 @@ class Syncer:
             WorkerReporter(lambda name: self._bar(name, order), lock) as reporter,
         ):
             self.store.prepare()
-            interrupted = self.store.unfinished_since()
-            self.store.begin(interrupted or self.now())
+            interrupted = unfinished_since(self.store)
+            begin(self.store, interrupted or self.now())
             policy = replace(
                 policy,
                 unfinished_since=interrupted,
                 in_flight=frozenset(in_flight(self.store)),
             )
-            waiting = [name for name in order if name not in done]
-            running: set[str] = set()
-            outdated: dict[str, set[str]] = {}
-
-            def request_outdated(row: SyncRow) -> None:
-                """Request the lists of metadata that lack an id or a hash of the rows of a table,
-                unless they were read after these.
-                """
-                for other in self._outdated_metadata(row):
-                    if other in running or (other in done and done[other].mode == "unavailable"):
-                        # It may have been read before these rows: the next sync decides.
-                        continue
-                    if self._was_synced(other, done):
-                        self._note_if_newer(other, row.table)
-                        continue
-                    outdated.setdefault(other, set()).add(row.table)
-                    done.pop(other, None)
-                    for part in in_order([other]):
-                        if not (part in done or part in running or part in waiting):
-                            waiting.append(part)
-
-            def ready(free: int) -> list[str]:
-                """Return tables whose dependencies are done; skip those that need no request."""
-                begun: list[str] = []
-                while len(begun) < free:
-                    name = next(
-                        (
-                            name
-                            for name in waiting
-                            if all(other in done for other in dependencies(name))
-                        ),
-                        None,
-                    )
-                    if name is None:
-                        break
-                    waiting.remove(name)
-                    skipped = (
-                        self._unable(name, done)
-                        if name in outdated
-                        else self._skipped(name, policy, done)
-                    )
-                    if skipped is None:
-                        begun.append(name)
-                        running.add(name)
-                    else:
-                        done[name] = skipped
-                        request_outdated(skipped)
-                return begun
+            schedule = Schedule(self.store, policy, self.now, order, done)
 
             def sync_table(name: str) -> SyncRow:
                 return reporter.work(name, lambda tick: self._sync_table(name, tick, policy))
 
             for name, row in map_unordered(
                 sync_table,
-                ready,
+                schedule.ready,
                 lambda: tables_at_once(self.client, policy.options),
                 reporter.flush,
                 workers=policy.options.workers,
             ):
                 reporter.done(name)
-                done[name] = row
-                running.discard(name)
-                self._note_unexplained(name, outdated.pop(name, ()))
-                request_outdated(row)
-            self.store.finish()
-            delete_old_copies(self.store)
+                schedule.add(row)
+            finish(self.store)
+            if self.store.has_copies():
+                delete_old_copies(self.store)
 
     def _kept_up_to_date(self) -> list[Table]:
         """Return the tables that cost a request a record and are kept up to date all the same."""
         return [
-            TABLES[name] for name in KEPT_UP_TO_DATE if is_kept_up_to_date(self._manifest(name))
+            TABLES[name]
+            for name in KEPT_UP_TO_DATE
+            if is_kept_up_to_date(self.store.usable_manifest(name))
         ]
 
     def _keep_going(self, done: dict[str, SyncRow]) -> None:
         """Go on with these tables, as far as today's tokens allow."""
         for table in self._kept_up_to_date():
             name, source = table.name, table.sources[0]
-            if self._unable(name, done) is not None:
+            if unable(self.store, name, done) is not None:
                 continue
             with (
                 self.store.lock(),
@@ -356,81 +307,14 @@ class Syncer:
                 children = self._children(table, tick)
                 refused = go_on(children, self.budget, source.cost)
                 self._note_tokens(name, spent)
-            text = sync_note(table, children.fetched, spent.tokens, children.total)
-            row = self._row(name, "incremental", children.counts, spent, text)
+            smallest = children.options.keep_going_tokens
+            text = sync_note(
+                table, children.fetched, spent.tokens, children.total, self.budget, smallest
+            )
+            row = sync_row(self.store, name, Outcome("incremental", children.counts, text), spent)
             if refused is not None:
                 row = replace(row, mode="unavailable", note=str(refused), missing=refused.missing)
             done[name] = row
-
-    def _outdated_metadata(self, row: SyncRow) -> list[str]:
-        """Return the lists of metadata that lack an id or a hash of the rows of a table that was
-        synced, unless they lacked the same after they were last read for it.
-
-        Rows that did not change count too, and tables that an interrupted sync finished: that sync
-        may have stopped before it read the lists.
-        """
-        is_synced = row.mode in ("full", "incremental")
-        if not is_synced and (row.note != UP_TO_DATE or self.store.is_damaged(row.table)):
-            return []
-        return [
-            name
-            for name, digest in unexplained(self.store, row.table).items()
-            if (manifest := self._manifest(name)) is not None
-            and manifest.state.get(UNEXPLAINED + row.table) != digest
-        ]
-
-    @staticmethod
-    def _was_synced(name: str, done: Mapping[str, SyncRow]) -> bool:
-        """Whether a table was requested in this sync, or in the interrupted one."""
-        return name in done and (done[name].mode != "skipped" or done[name].note == UP_TO_DATE)
-
-    def _note_if_newer(self, name: str, table: str) -> None:
-        """Note what a list of metadata that this sync read lacks of a table, unless it was read
-        before the newest row changed: then the next sync reads it again.
-        """
-        manifest = self._manifest(name)
-        newest = newest_update(self.store, table)
-        is_older = (
-            manifest is not None
-            and manifest.server_time is not None
-            and newest is not None
-            and newest >= manifest.server_time
-        )
-        if not is_older:
-            self._note_unexplained(name, [table])
-
-    def _note_unexplained(self, name: str, tables: Iterable[str]) -> None:
-        """Note which ids of some tables a list of metadata lacks though it was just read: they are
-        no reason to read it again.
-        """
-        manifest = self._manifest(name)
-        state = {
-            UNEXPLAINED + table: digest
-            for table in tables
-            if (digest := unexplained(self.store, table).get(name))
-        }
-        if manifest is not None and state:
-            self.store.publish(replace(manifest, state={**manifest.state, **state}))
-
-    def _skipped(self, name: str, policy: Policy, done: Mapping[str, SyncRow]) -> SyncRow | None:
-        """Return the row of a table that needs no request, or lacks what it requires; None where it
-        must be synced.
-        """
-        note = skip_note(name, self._manifest(name), policy, self.now())
-        return self._skip(name, note) if note is not None else self._unable(name, done)
-
-    def _unable(self, name: str, done: Mapping[str, SyncRow]) -> SyncRow | None:
-        """Return the row of a table that lacks what it requires; None where it lacks nothing."""
-        missing = [
-            other
-            for other in required_rows(name)
-            if self.store.manifest(other) is None
-            or (other in done and done[other].mode == "unavailable")
-        ]
-        if not missing:
-            return None
-        why = next((done[other].missing for other in missing if other in done), "")
-        return self._skip(name, f"needs {', '.join(missing)}", why)
 
     # One table and its dependencies
 
@@ -454,19 +338,19 @@ class Syncer:
         """Read the lists of metadata that lack an id or a hash of the rows of a table that was
         synced, as far as the API gives them.
         """
-        if name not in done:
+        if name not in done or not done[name].is_synced:
             return
         with self.store.lock():
-            outdated = self._outdated_metadata(done[name])
-            current = {other for other in outdated if self._was_synced(other, done)}
+            outdated = outdated_lists(self.store, name)
+            current = {other for other in outdated if other in done and done[other].was_requested}
             for other in current:
-                self._note_if_newer(other, name)
+                note_if_newer(self.store, other, name)
         for other in in_order(outdated):
             if other in current or other not in outdated:
                 continue
             self._run(other, [other], strict=False)
             with self.store.lock():
-                self._note_unexplained(other, [name])
+                note_unexplained(self.store, other, [name])
 
     def _run(
         self,
@@ -488,56 +372,39 @@ class Syncer:
             for part in parts:
                 if not is_due(part):
                     continue
-                unable = self._unable(part, done)
-                if unable is not None:
-                    done[part] = unable
+                lacking = unable(self.store, part, done)
+                if lacking is not None:
+                    done[part] = lacking
                     continue
                 with self._bar(part, parts) as tick:
                     done[part] = self._sync_table(
                         part, tick, policy, strict=strict and part in required
                     )
-            delete_old_copies(self.store)
+            if self.store.has_copies():
+                delete_old_copies(self.store)
         return done
 
     def _sync_table(
         self, name: str, tick: Tick, policy: Policy, *, strict: bool = False
     ) -> SyncRow:
-        table, counts, missing = TABLES[name], Counts(), ""
+        table, missing = TABLES[name], ""
         fetcher = Fetcher(self.client, table, self.fields(table), tick, policy.options)
         with self.budget.track(name) as spent:
-            mode: Mode = "unavailable"
             try:
-                mode, counts, note = TableSync(table, fetcher, self.store, self.now, policy).run()
+                outcome = TableSync(table, fetcher, self.store, self.now, policy).run()
             except AccessError as error:
                 if strict or error.status not in UNAVAILABLE:
                     raise
-                note, missing = str(error), error.missing
+                outcome = Outcome("unavailable", Counts(), str(error))
+                missing = error.missing
                 note_withheld(self.store, name)
-        if mode != "unavailable":
+        if outcome.mode != "unavailable":
             self._note_tokens(name, spent)
-        manifest = self._manifest(name)
+        manifest = self.store.usable_manifest(name)
         if manifest is not None and manifest.rows >= RELEASE_ROWS:
             # Give its memory back before a frame is made of its rows.
             release_memory()
-        return self._row(name, mode, counts, spent, note, missing)
-
-    def _row(
-        self, name: str, mode: Mode, counts: Counts, spent: Spent, note: str, missing: str = ""
-    ) -> SyncRow:
-        manifest = self._manifest(name)
-        return SyncRow(
-            name,
-            mode,
-            manifest.rows if manifest else None,
-            counts.added,
-            counts.changed,
-            counts.removed,
-            spent.requests,
-            spent.tokens,
-            round(spent.seconds, 3),
-            note,
-            missing,
-        )
+        return sync_row(self.store, name, outcome, spent, missing)
 
     def _list_deletions(self, is_due: Callable[[], bool]) -> None:
         table = TABLES["deals"]
@@ -568,7 +435,16 @@ class Syncer:
             return ()
 
     def _bar(self, name: str, names: Sequence[str] = ()) -> AbstractContextManager[Tick]:
-        return bar_of(self.progress, self.budget, name, names)
+        """Open the bar of a table, which is one of `names` that are loaded."""
+        table = TABLES[name]
+        place = f"table {names.index(name) + 1} of {len(names)}" if name in names else ""
+        return self.progress(
+            name,
+            place=place if len(names) > 1 else "",
+            unit=table.parent.table if table.parent else "rows",
+            cost=table.sources[0].cost if table.parent else 0,
+            tokens_left=lambda: self.budget.tokens_left,
+        )
 
     def _children(self, table: Table, tick: Tick) -> ChildrenSync:
         return ChildrenSync(
@@ -582,18 +458,29 @@ class Syncer:
         age = self.metadata_age if name in METADATA and max_age is not None else max_age
         return is_old(manifest.synced_at, age, self.now())
 
-    def _skip(self, name: str, note: str, missing: str = "") -> SyncRow:
-        return self._row(name, "skipped", Counts(), Spent(), note, missing)
-
     def _note_tokens(self, name: str, spent: Spent) -> None:
         """Write the cost of a sync into the manifest, where another cost stands there."""
         manifest = self.store.manifest(name)
         if manifest is not None and manifest.tokens != spent.tokens:
             self.store.publish(replace(manifest, tokens=spent.tokens))
 
-    def _manifest(self, name: str) -> Manifest | None:
-        """Return what is cached of a table; None where nothing is, or where it is damaged."""
-        try:
-            return self.store.manifest(name)
-        except DamagedError:
-            return None
+
+@contextmanager
+def saying_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[None]:
+    """Add to an error that ends the work which tables were finished before it, and of which tables
+    pages are saved.
+    """
+    try:
+        yield
+    except PdframeError as error:
+        finished = [name for name, row in done.items() if row.is_synced]
+        now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
+        begun = [
+            f"Pages of {name} are saved: the next sync resumes from them."
+            for name in in_flight(store)
+            # What is fetched record by record says what it keeps by itself.
+            if name in TABLES and TABLES[name].parent is None
+        ]
+        reported = "" if error.kept == KEPT else error.kept
+        error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, reported]))
+        raise

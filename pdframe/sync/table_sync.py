@@ -6,7 +6,7 @@ appends each to the checkpoint of the table, and an interrupted sync resumes by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from pdframe._files import Part
 from pdframe._warnings import deferred_warnings
+from pdframe.api.limits import Spent
 from pdframe.cache.checkpoint import Checkpoint
 from pdframe.cache.deleted_deals import WITH_DELETED, DeletedDeals, Deletions
 from pdframe.cache.parts import newest_rows
@@ -36,7 +37,7 @@ from pdframe.sync.full import FullScan, update_times
 from pdframe.sync.line_items import LineItemsScan, complete_since
 from pdframe.sync.merge import NO_CHANGE, Counts, Merger, drop_deleted
 from pdframe.sync.metadata import UNEXPLAINED
-from pdframe.sync.plan import Policy, lists_of, plan
+from pdframe.sync.plan import UP_TO_DATE, Policy, lists_of, plan, required_rows
 from pdframe.sync.range_scan import Times
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
@@ -48,6 +49,71 @@ class Outcome(NamedTuple):
     mode: Mode
     counts: Counts
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRow:
+    """What a sync did to one table: the rows that it has now, how many were added, changed and
+    removed, and the cost.
+
+    `missing` says what an unavailable table lacks, as `AccessError.missing` does.
+    """
+
+    table: str
+    mode: Mode
+    rows: int | None
+    added: int
+    changed: int
+    removed: int
+    requests: int
+    tokens: int
+    seconds: float
+    note: str
+    missing: str = ""
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether this sync fetched the table."""
+        return self.mode in ("full", "incremental")
+
+    @property
+    def was_requested(self) -> bool:
+        """Whether this sync requested the table, or the interrupted one did."""
+        return self.mode != "skipped" or self.note == UP_TO_DATE
+
+
+def sync_row(
+    store: Store, name: str, outcome: Outcome, spent: Spent | None = None, missing: str = ""
+) -> SyncRow:
+    """Return the row of a table that was synced, or skipped, at a cost (None: none)."""
+    manifest, (mode, counts, note), spent = store.usable_manifest(name), outcome, spent or Spent()
+    return SyncRow(
+        name,
+        mode,
+        manifest.rows if manifest else None,
+        counts.added,
+        counts.changed,
+        counts.removed,
+        spent.requests,
+        spent.tokens,
+        round(spent.seconds, 3),
+        note,
+        missing,
+    )
+
+
+def unable(store: Store, name: str, done: Mapping[str, SyncRow]) -> SyncRow | None:
+    """Return the row of a table that lacks what it requires; None where it lacks nothing."""
+    lacked = [
+        other
+        for other in required_rows(name)
+        if store.manifest(other) is None or (other in done and done[other].mode == "unavailable")
+    ]
+    if not lacked:
+        return None
+    missing = next((done[other].missing for other in lacked if other in done), "")
+    note = f"needs {', '.join(lacked)}"
+    return sync_row(store, name, Outcome("skipped", Counts(), note), missing=missing)
 
 
 @dataclass(slots=True)

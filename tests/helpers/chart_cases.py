@@ -273,8 +273,9 @@ def deal_aging(case: Case) -> Axes:
             "days_in_stage": 3.0 + (at * 37) % 211,
             "median_days": [None if n % 13 == 5 else 12.0 + n % 5 * 9 for n in at],
             "share_longer": 1 / (1 + (at * 37) % 211),
+            "days_to_rotten": [None if n % 3 == 1 else 60.0 for n in at],
             "rotten": at % 3 == 0,
-            "days_past_close": [float(max(n % 40 - 20, 0)) for n in at],
+            "days_past_close": [None if n % 4 == 1 else float(max(n % 40 - 20, 0)) for n in at],
         }
     )
     return plot.deal_aging(table, top=30 if case.name == "30 groups" else 15)
@@ -307,6 +308,24 @@ def lost_reasons(case: Case) -> Axes:
         for at, reason in enumerate(reasons)
     ]
     return plot.lost_reasons(pd.DataFrame(rows, columns=["reason", "currency", "deals", "value"]))
+
+
+def activity_summary(case: Case) -> Axes:
+    """Months of one group; pairs of bars of people and of long names."""
+    grouped = case.groups != [None]
+    rows = [
+        {
+            **({"owner_name": group} if grouped else {"period": revenue.month(at)}),
+            "planned": case.deals // (number + 2),
+            "done": case.deals // (number + 3) + at * case.deals // 40,
+            "overdue": case.deals // (number + 5) // (at + 1),
+            "won": 7,
+            "per_won_deal": None if number % 4 == 3 else 8.25 - number / 5,
+        }
+        for number, group in enumerate(case.groups)
+        for at in range(1 if grouped else case.months)
+    ]
+    return plot.activity_summary(pd.DataFrame(rows))
 
 
 def top_customers(case: Case) -> Axes:
@@ -364,6 +383,7 @@ CHARTS: dict[str, Callable[[Case], Axes]] = {
         deal_aging,
         sales_by_period,
         lost_reasons,
+        activity_summary,
         top_customers,
         changes_summary,
     )

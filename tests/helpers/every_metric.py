@@ -353,6 +353,7 @@ KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
 CALLS |= KEPT
 
 CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "activity_summary": lambda r: plot.activity_summary(r["activity_summary"]),
     "arr_movements": lambda r: plot.arr_movements(r["mrr_movements"], as_of=AS_OF),
     "backtest": lambda r: plot.backtest(r["backtest"]),
     "billing": lambda r: plot.billing(one_currency(r["billing_schedule"])),

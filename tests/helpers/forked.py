@@ -24,8 +24,8 @@ from typing import Any
 
 import pdframe
 from pdframe import sandbox
-from pdframe._memory import uncollected
 from pdframe.cache.store import Store
+from pdframe.frames.convert import uncollected
 from pdframe.sync import SyncOptions
 from tests.helpers.internals import client_of, locks_of, without_waiting
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import pdframe
 from pdframe import DataWarning, sandbox
 from pdframe.errors import ArgumentError, BudgetError
+from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
 from tests.helpers.notices import notes_in
 
 # The company deletes options while rows hold them, and loaders say so.
@@ -164,7 +167,7 @@ def test_only_what_the_columns_name_is_loaded_by_default(account: sandbox.Sandbo
     assert paths(account) == ["stages"]
 
 
-def test_an_unavailable_list_costs_its_names_and_no_word_by_default(
+def test_a_list_that_is_not_cached_costs_its_names_and_no_word_by_default(
     account: sandbox.SandboxAccount,
 ) -> None:
     account.deals(names=False)
@@ -175,6 +178,36 @@ def test_an_unavailable_list_costs_its_names_and_no_word_by_default(
     assert named["owner_name"].isna().all()
     with pytest.warns(DataWarning, match="owner_name is null because table 'users'"):
         account.deals(refresh=False, columns=["owner_name"])
+
+
+def test_a_list_that_the_api_withholds_is_said_once_with_the_reason(tmp_path: Path) -> None:
+    app = OAuthClient("app", "app-secret", "grant-1", scopes=ALL_SCOPES - {"users:read"})
+    with Server(sandbox.Company(seed=3, deals=60), oauth_clients=[app], burst=100_000) as server:
+        grant = pdframe.OAuth("app", "app-secret", "grant-1", token_url=f"{server.url}/oauth/token")
+        with pdframe.connect(
+            oauth=grant, base_url=server.url, cache_dir=tmp_path, progress=False
+        ) as account:
+            with pytest.warns(DataWarning) as said:
+                deals = account.deals()
+            # Options that the company deleted are said in the same warning.
+            note, *others = sorted(notes_in(said), key=lambda each: "Names from" not in each)
+            assert not any("Names from" in each for each in others)
+            assert note.startswith("Names from table 'users', such as owner_name, are null because")
+            assert "scope" in note
+            assert deals["owner_name"].isna().all()
+            assert deals["stage_name"].notna().all()
+            # Not again, neither of this table nor of another one; warnings are errors here.
+            assert account.deals()["creator_name"].isna().all()
+            assert account.activities()["owner_name"].isna().all()
+            # What was not asked for is not missed.
+            assert "owner_name" not in account.persons(names=False)
+        with pdframe.connect(
+            oauth=grant, base_url=server.url, cache_dir=tmp_path, progress=False
+        ) as again:
+            assert "owner_name" not in again.organizations(names=False)
+            assert again.organizations(columns=["id", "name"])["name"].notna().all()
+            with pytest.warns(DataWarning, match="Names from table 'users'"):
+                again.organizations()
 
 
 def test_names_by_default_may_be_older_where_their_lists_cannot_be_read() -> None:

@@ -52,3 +52,31 @@ def test_without_a_viewer_nothing_shows(capsys: pytest.CaptureFixture[str]) -> N
             tick.expect(2)
             tick(2)
     assert capsys.readouterr().err == ""
+
+
+def test_bars_that_follow_one_another_are_one_load(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten quick tables take long: the second bar shows at once, before its first rows."""
+    times = iter([0.0, 1_000.0, 3_600.0, 3_601.0, 20_000.0, 20_000.0])
+    bars = Bars(True, delay=3_600, interval=0, clock=lambda: next(times))
+    with bars("pipelines", place="table 1 of 2") as tick:
+        tick(3)
+    assert shown(capsys.readouterr().err) == []
+    with bars("stages", place="table 2 of 2", tokens_left=lambda: 1_900):
+        waiting = "table 2 of 2: stages: waiting for the first rows, 1,900 tokens left today"
+        assert shown(capsys.readouterr().err)[-1] == f"{waiting}, stop any time: it resumes"
+    # A load of its own, hours later.
+    with bars("users") as tick:
+        tick(3)
+    assert "users" not in capsys.readouterr().err
+
+
+def test_a_bar_that_waits_for_its_rows_takes_their_total(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Bars(True, delay=0, interval=0)("deal_changes", unit="deals", cost=20) as tick:
+        assert shown(capsys.readouterr().err)[-1].startswith("deal_changes: waiting for the first")
+        tick.expect(10)
+        tick(4)
+        last = shown(capsys.readouterr().err)[-1]
+        assert last.startswith("deal_changes: 4 of 10 deals |")
+        assert ", 120 tokens to go, " in last

@@ -65,6 +65,7 @@ from pdframe.metrics.revenue.periods import (
 )
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded, shares_kept
+from pdframe.metrics.revenue.running_month import LAST_CHANGE, last_change
 from pdframe.metrics.revenue.versions import Known, versions
 
 LINES = (
@@ -286,7 +287,9 @@ def mrr_lines(
             " `deals` first."
         )
     rest = [name for name in won.lines.columns if name not in own]
-    return in_zone(pd.concat([priced, carried, won.lines[rest]], axis=1), tz)
+    result = in_zone(pd.concat([priced, carried, won.lines[rest]], axis=1), tz)
+    result.attrs[LAST_CHANGE] = last_change(deals, tz)
+    return result
 
 
 class WonLines(NamedTuple):

@@ -18,6 +18,7 @@ from pdframe.metrics.revenue.customers import with_names
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.periods import NEVER, as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
+from pdframe.metrics.revenue.running_month import note_running_month
 from pdframe.metrics.revenue.units import Months, units
 
 Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
@@ -169,6 +170,19 @@ def mrr_schedule(
     ArgumentError
         As in `mrr_customer_months`.
 
+    Warns
+    -----
+    DataWarning
+        A month was not over, and its row is not the MRR of that day; rates are old.
+
+    Notes
+    -----
+    A row is the MRR of one day, by default the month's last. For a month that is not over that day
+    lies ahead: lines that are known to start or to end until then count so, and the row is not the
+    MRR of today. A warning names both figures where they differ, for the day of `until` if that is
+    inside a month, else for the day of the last change of a deal. MRR of any day, by customer:
+    `top_customers(lines, as_of="2026-07-12")`.
+
     Examples
     --------
     >>> items, deals = account.deal_products(), account.deals()
@@ -194,10 +208,9 @@ def mrr_schedule(
         "arpa": ratio(in_units(mrr), count),
     }
     kept.warn_of_stale()
-    return keyed(
-        kept.grid(first, width, columns),
-        ["month", *([] if rates is not None else ["currency"]), *names],
-    )
+    result = kept.grid(first, width, columns)
+    note_running_month(lines, result, until, kept.rates)
+    return keyed(result, ["month", *([] if rates is not None else ["currency"]), *names])
 
 
 def kinds(months: Months, cohort: Ints) -> Ints:

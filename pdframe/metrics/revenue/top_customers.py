@@ -17,6 +17,7 @@ from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
 from pdframe.metrics.revenue.prices import exact_amounts, in_units
+from pdframe.metrics.revenue.running_month import active_on, counted_by
 from pdframe.metrics.revenue.versions import known_on
 
 
@@ -201,15 +202,9 @@ def _live(lines: pd.DataFrame, as_of: Any, rates: RateTable | None, tz: str | No
     moment_ = moment(as_of, tz, "as_of", end_of_day=True).tz_convert(tz).tz_localize(None)
     today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
     lines = known_on(lines, today).reset_index(drop=True)
-    start, end, amount = days_of(lines, "start"), days_of(lines, "end"), exact_amounts(lines, "mrr")
-    counts = lines["problem"].isna().to_numpy() & (amount != 0) & (start != NULL)
-    counts &= (start <= today) & ((end == NULL) | (end > start))
-    if "won_date" in lines.columns:
-        counts &= days_of(lines, "won_date") <= today
-    active = counts & ((end == NULL) | (end > today))
-    kept = lines[active].reset_index(drop=True)
+    kept = lines[active_on(lines, today)].reset_index(drop=True)
     names = kept["currency"].astype("str")
-    mrr = amount[active]
+    mrr = exact_amounts(kept, "mrr")
     if names.isna().any():
         raise ArgumentError(
             f"currency is null in {int(names.isna().sum()):,} lines that count. Fill it in, or set"
@@ -230,7 +225,7 @@ def _live(lines: pd.DataFrame, as_of: Any, rates: RateTable | None, tz: str | No
         table.warn_of_stale()
         mrr = np.rint(mrr * np.nan_to_num(rate)).astype(np.int64)
         currency = table.target
-    return _Live(kept, mrr, currency, lines[counts], today, tz)
+    return _Live(kept, mrr, currency, lines[counted_by(lines, today)], today, tz)
 
 
 def _since(live: _Live, customers: pd.Index[Any]) -> Ints:

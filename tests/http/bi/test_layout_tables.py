@@ -25,7 +25,7 @@ PLAIN = {
 SNAKE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
-def test_every_column_has_a_plain_type_and_lists_stay_lists(
+def test_every_column_has_a_plain_type_and_lists_are_lists(
     account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     account.export(tmp_path)
@@ -73,8 +73,8 @@ HARD = [
     field(1, "Deal size", "double"), field(2, "Бюджет"), field(3, "🚀 Launch"), field(4, ""),
     field(5, "x" * 180), field(6, "Region"), field(7, "REGION"), field(8, "2024 budget"),
     field(9, "Order"), field(10, "title_"),
-    field(11, "Cost", "monetary",
-    subfields=[{"field_code": "currency", "field_name": "Currency of Cost", "field_type": "varchar"}]),
+    field(11, "Cost", "monetary", subfields=[
+    {"field_code": "currency", "field_name": "Currency of Cost", "field_type": "varchar"}]),
 ]  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""The files of an export are replaced as one set: whenever one is killed, the next completes it, and
-`export_check` says meanwhile what is mixed. What did not change is not written.
+"""The files of an export are replaced as one set: whenever one is killed, the next completes it,
+and `export_check` says meanwhile what is mixed. What did not change is not written.
 """
 
 from __future__ import annotations

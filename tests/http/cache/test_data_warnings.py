@@ -7,14 +7,16 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
 
 import pdframe
-from pdframe import DataWarning
+from pdframe import DataWarning, sandbox
 from pdframe._warnings import collect_warnings
-from tests.helpers.scripted_server import Scripted, data
+from pdframe.errors import ResponseError
+from tests.helpers.scripted_server import Scripted, data, fail
 
 COLUMNS = ["table", "column", "kind", "count", "example", "first_seen"]
 
@@ -141,3 +143,67 @@ def test_a_call_that_drops_its_warnings_leaves_them_to_the_next(
         (text,) = said(lambda: account.stages(columns=["order_nr"]))
         assert "'order_nr': 2 values do not fit" in text
         assert said(lambda: account.stages(columns=["order_nr"])) == []
+
+
+@pytest.mark.parametrize("action", ["error", "always"])
+def test_a_warning_never_replaces_the_error_of_its_call(
+    server: Scripted, tmp_path: Path, action: Literal["error", "always"]
+) -> None:
+    """The stages are loaded, with values that do not fit; the pipelines fail."""
+    server.replies += [data(BAD), fail(400, "Not today.")]
+    text = "'order_nr': 2 values do not fit"
+    with connect(server, tmp_path) as account:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter(action)
+            with pytest.raises(ResponseError, match="Not today") as refused:
+                account.sync("stages", "pipelines")
+        notes = [str(warning.message) for warning in caught]
+        if action == "error":
+            assert notes == []
+            notes = refused.value.__notes__
+            assert notes == refused.value._render_traceback_()[-1:]
+        assert sum(text in note for note in notes) == 1
+        # What was loaded is complete, and was said.
+        assert len(account.warnings()) == 3
+        assert said(lambda: account.stages(refresh=False)) == []
+        assert account.stages(refresh=False)["id"].tolist() == [1, 2]
+
+
+def test_where_warnings_are_errors_a_call_does_its_work_and_the_next_returns_it(
+    server: Scripted, tmp_path: Path
+) -> None:
+    server.replies += [data(BAD)]
+    with connect(server, tmp_path) as account, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataWarning, match="do not fit"):
+            account.stages()
+        assert account.stages()["id"].tolist() == [1, 2]
+        assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("action", ["error", "always"])
+def test_a_repair_that_fails_says_what_failed(
+    account: sandbox.SandboxAccount, action: Literal["error", "always"]
+) -> None:
+    account.stages()
+    next((account.cache_path / "stages").glob("*.parquet")).write_bytes(b"no parquet")
+    account.server.faults = sandbox.Faults(rate=1.0, kinds=("success_false_200",))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(action)
+        with pytest.raises(ResponseError) as refused:
+            account.fields("deals")
+        with pytest.raises(ResponseError) as refused:
+            account.stages()
+    notes = [str(warning.message) for warning in caught] or refused.value.__notes__
+    assert [note for note in notes if "cached files of 'stages' are deleted" in note] == notes
+    account.server.faults = None
+    assert len(account.stages()) > 0
+
+
+def test_an_unknown_timezone_is_an_error_once(server: Scripted, tmp_path: Path) -> None:
+    server.replies = [data({**ME, "timezone_name": "Mars/Olympus"})]
+    with connect(server, tmp_path) as account, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataWarning, match="does not know the timezone"):
+            account.tz  # noqa: B018
+        assert account.tz == "UTC"

@@ -251,6 +251,7 @@ def result_or_refusal(call: Callable[..., Any], frames: dict[str, pd.DataFrame])
 
 
 DRAWN = (
+    "activity_summary",
     "backtest",
     "billing_schedule",
     "calibration",

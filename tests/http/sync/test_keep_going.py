@@ -11,6 +11,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.errors import ArgumentError, BudgetError, NotCachedError
+from pdframe.sync import SyncOptions
 from tests.helpers import true_cells
 from tests.helpers.proxy import altered
 from tests.helpers.scripted_server import Reply, fail
@@ -179,6 +180,50 @@ def test_stop_ends_it_and_loads_nothing(account: sandbox.SandboxAccount) -> None
     assert account.server.stats.requests == before
     assert "deal_changes" not in set(account.sync()["table"])
     assert "deal_changes" not in set(account.estimate()["table"])
+
+
+def test_stop_returns_what_is_cached_even_if_that_is_nothing(
+    account: sandbox.SandboxAccount,
+) -> None:
+    account.deals()
+    before = account.server.stats.requests
+    nothing = account.deal_changes(keep_going="stop")
+    assert len(nothing) == len(account.deal_changes([1, 2], keep_going="stop")) == 0
+    assert account.server.stats.requests == before
+    first = account.deal_changes([1], keep_going=True)
+    assert nothing.dtypes.to_dict() == first.dtypes.to_dict()
+    pd.testing.assert_frame_equal(account.deal_changes([1, 2], keep_going="stop"), first)
+    with pytest.raises(NotCachedError, match=r"not cached for the deals 2.*Call account\.deal_ch"):
+        account.deal_changes([1, 2], refresh=False)
+
+
+def test_without_any_budget_syncs_spend_half_of_the_smallest_one_a_day(tmp_path: Path) -> None:
+    """The headers of the daily budget may be missing, and `max_tokens` is."""
+    with sandbox.connect(
+        seed=7, deals=60, burst=NO_BURST, cache_dir=tmp_path, company="hostile", progress=False,
+        daily_headers=False,
+    ) as account:  # fmt: skip
+        account.sync()
+        newest = int(account.deals(refresh=False)["id"].max())
+        account.deal_changes([newest], keep_going=True)
+        options = SyncOptions(keep_going_tokens=(account.tokens_today + 500) * 2)
+        done = len(requested(account))
+        with connected_again(account, options=options) as other:
+            before = other.tokens_today
+            synced = other.sync().set_index("table")
+            row, others = synced.loc["deal_changes"], synced["tokens"].drop("deal_changes").sum()
+            most = (options.keep_going_tokens // 2 - before - others) // COST
+            assert 0 < row["requests"] == most == len(requested(account)) - done
+            assert f"{options.keep_going_tokens // 2:,} tokens per day" in row["note"]
+            assert "connect(max_tokens=) sets another limit" in row["note"]
+            # The bound is that of the day: a second sync spends nothing on changelogs.
+            assert row_of(other.sync())["requests"] == 0
+            assert row_of(other.estimate())["tokens"] == 0
+        # A ceiling is another bound, and the user's.
+        with connected_again(account, options=options, max_tokens=100_000) as other:
+            assert row_of(other.estimate())["tokens"] > 0
+            assert "left for later" not in row_of(other.sync())["note"]
+        assert set(requested(account)) == set(live_deals(account)["id"])
 
 
 def test_a_sync_by_name_does_not_go_on(account: sandbox.SandboxAccount) -> None:

@@ -123,6 +123,55 @@ def test_a_deal_is_fetched_again_only_when_it_changed(account: sandbox.SandboxAc
         assert (last["field_key"], last["new_value"]) == ("title", f"Renamed {deal}")
 
 
+@pytest.mark.parametrize("max_age", ["15min", None])
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_what_the_cached_deals_show_to_have_changed_is_fetched_at_once(
+    account: sandbox.SandboxAccount, max_age: str | None, with_ids: bool
+) -> None:
+    account.deal_changes()
+    company = account.company_model
+    chosen = account.deals(refresh=False, archived=False)["id"].tolist()[:3]
+    company.now += 60
+    for deal in chosen[:2]:
+        company.edit_deal(deal, title=f"Renamed {deal}")
+    fetched = len(requested(account, "deal_changes"))
+    with connected_again(account, max_age=max_age) as other:
+        # The cache knows of no change yet, and the changelogs are young.
+        other.deal_changes(chosen)
+        assert len(requested(account, "deal_changes")) == fetched
+        account.sync("deals")
+        before = account.server.stats.tokens
+        kept = other.deal_changes(chosen, refresh=False)
+        assert account.server.stats.tokens == before
+        ids = chosen if with_ids else None
+        for _ in range(2):
+            changes = other.deal_changes(ids)
+            assert sorted(requested(account, "deal_changes")[fetched:]) == sorted(chosen[:2])
+            assert account.server.stats.tokens == before + 2 * 20
+    for deal in chosen[:2]:
+        last = changes[changes["deal_id"] == deal].iloc[-1]
+        assert (last["field_key"], last["new_value"]) == ("title", f"Renamed {deal}")
+    assert len(kept) == len(changes[changes["deal_id"].isin(chosen)]) - 2
+
+
+def test_changes_that_were_fetched_before_the_deals_are_fetched_again_if_older(
+    account: sandbox.SandboxAccount,
+) -> None:
+    company = account.company_model
+    low, high = records(account, "deal_changes")[:2]
+    company.now += 60
+    account.deal_changes([low, high])
+    company.now += 60
+    company.edit_deal(high, title="Renamed since")
+    account.deals()
+    before = account.server.stats.tokens
+    for _ in range(2):
+        changes = account.deal_changes([low, high])
+        assert requested(account, "deal_changes")[2:] == [high]
+        assert account.server.stats.tokens == before + 20
+    assert changes["new_value"].iloc[-1] == "Renamed since"
+
+
 def test_a_change_in_the_second_of_the_load_is_detected_by_the_next_one(
     account: sandbox.SandboxAccount,
 ) -> None:

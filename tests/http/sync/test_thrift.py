@@ -5,13 +5,19 @@ it.
 from __future__ import annotations
 
 import math
+import random
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
+import pandas as pd
 import pytest
 
-from pdframe import sandbox
+import pdframe
+from pdframe import metrics, sandbox
 from pdframe.schema import LISTS
 from tests.helpers import true_cells
+from tests.helpers.tuning import connected_again
 
 # The company deletes options while rows hold them, and loaders say so.
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -144,3 +150,61 @@ def test_line_items_are_requested_where_products_count_leaves_out_disabled_lines
         assert account.deal_products()["id"].tolist() == [
             row["id"] for row in true_cells.visible(state, "deal_products")
         ]
+
+
+# What one notebook of each hour of a day reads.
+NOTEBOOKS: tuple[Callable[[pdframe.Account], object], ...] = (
+    lambda account: account.deals(),
+    lambda account: account.deals(names=True),
+    lambda account: account.changes("today"),
+    lambda account: metrics.stage_velocity(
+        account.stage_visits(), account.stages(), as_of="2026-07-01"
+    ),
+    lambda account: metrics.mrr_lines(
+        account.deal_products(), account.deals(), cancellations="Cancellation date"
+    ),
+    lambda account: (account.persons(), account.organizations(), account.activities()),
+    lambda account: (account.installments(), account.products(), account.users()),
+    lambda account: (account.deals(deleted=True), account.as_of("today")),
+    lambda account: (account.deal_history(), account.deal(1)),
+    lambda account: (account.projects(), account.tasks(), account.fields()),
+)
+
+
+def edit_deals(company: Any, chance: random.Random, count: int) -> None:
+    """Edit that many different deals; a quarter of them gets a line item as well."""
+    living = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"]]
+    users, products = (sorted(company.tables[name]) for name in ("users", "products"))
+    for place, deal in enumerate(chance.sample(living, count)):
+        company.edit_deal(deal, owner_id=chance.choice(users), title=f"Edited {company.now}")
+        if place % 4 == 0:
+            company.add_line(deal, chance.choice(products))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("company", ["showcase", "hostile"])
+def test_a_day_of_ten_syncs_and_ten_notebooks_costs_at_most_1_800_tokens(company: Any) -> None:
+    with sandbox.connect(
+        seed=7, deals=2_000, company=company, burst=100_000, progress=False
+    ) as account:
+        account.sync()
+        model, chance = account.company_model, random.Random(7)
+        account.advance(days=20 / 24)  # eight in the morning of the next day
+        account.server.reset_stats()
+        for hour, open_notebook in enumerate(NOTEBOOKS):
+            edit_deals(model, chance, 20)
+            account.advance(days=1 / 24)
+            # Lists that are read once a day are due once: this machine's clock counts their ages.
+            ages = {"metadata_age": 0, "deletions_age": 0} if hour == 0 else {}
+            with connected_again(account, **ages) as process:
+                process.sync()
+            synced = account.server.stats.tokens
+            with connected_again(account) as notebook:
+                open_notebook(notebook)
+            assert account.server.stats.tokens == synced, f"the notebook of hour {hour}"
+        spent = account.server.stats.tokens
+        assert spent <= 1_800
+        # What was cheap is also right.
+        rows = true_cells.visible(true_cells.fold(model.events), "deals")
+        times = account.deals(refresh=False).set_index("id")["update_time"]
+        assert times.to_dict() == {row["id"]: pd.Timestamp(row["update_time"]) for row in rows}

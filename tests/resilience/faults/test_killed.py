@@ -19,10 +19,10 @@ import pyarrow as pa
 import pytest
 
 from pdframe import sandbox
-from pdframe.cache.store import UNFINISHED
 from pdframe.sandbox.server import Server
 from pdframe.sandbox.server.log import Logged
 from pdframe.schema import LISTS, TABLES
+from pdframe.sync.schedule import UNFINISHED
 from tests.helpers import crash, random_edits, tiers, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 from tests.helpers.scale import SCALE, SEED

@@ -14,12 +14,7 @@ from pdframe._files import make_private, seal, unseal
 from pdframe.cache.folder import check_writable, default_cache_dir, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.parts import Stored, open_part
-from pdframe.cache.store import (
-    MANIFEST,
-    UNFINISHED,
-    Manifest,
-    Store,
-)
+from pdframe.cache.store import MANIFEST, Manifest, Store
 from pdframe.errors import CacheError, DamagedError, NotCachedError
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -138,14 +133,6 @@ def test_a_flipped_bit_anywhere_is_detected(store: Store, file: str) -> None:
             continue  # between the values of JSON, no byte means anything
         with pytest.raises(DamagedError):
             store.read("deals")
-
-
-def test_a_changed_note_of_an_unfinished_sync_is_ignored(store: Store) -> None:
-    store.begin(NOW)
-    assert store.unfinished_since() == NOW
-    path = store.root / UNFINISHED
-    path.write_bytes(path.read_bytes().replace(b"2026", b"2016"))
-    assert store.unfinished_since() is None
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pdframe._memory import uncollected
 from pdframe.frames import PageReader
+from pdframe.frames.convert import uncollected
 from pdframe.schema import TABLES
 
 

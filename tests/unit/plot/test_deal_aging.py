@@ -46,17 +46,51 @@ def test_the_smallest_share_of_longer_visits_comes_first_then_deals_without_one(
         style.RED,
         style.BLUE,
         style.ORANGE,
-        style.BLUE,
-        style.BLUE,
+        # Neither the stage nor an expected close limits them.
+        style.GREY,
+        style.GREY,
     ]
     assert {"90 d, 19 d past close", "60 d, 4 d past close", "30 d"} <= {*texts(ax)}
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         "rotten",
         "past its expected close",
         "in time",
+        "no limit known",
         "median of the stage",
     ]
     assert ax.get_title(loc="left") == "Open deals that wait longest for their stage"
+
+
+def test_a_deal_is_in_time_only_within_a_limit_that_is_known() -> None:
+    # Days to rotten, rotten, days past close.
+    cases = [
+        (30, False, None, style.BLUE),
+        (None, False, 0, style.BLUE),
+        (None, False, None, style.GREY),
+        (None, None, None, style.GREY),
+        # Whether it is rotten is not known.
+        (30, None, None, style.GREY),
+        (30, None, 0, style.BLUE),
+        (30, True, None, style.RED),
+        (30, True, 5, style.RED),
+        (30, False, 5, style.ORANGE),
+        (None, False, 5, style.ORANGE),
+    ]
+    limit, rotten, past, colors = (list(part) for part in zip(*cases, strict=True))
+    table = pd.DataFrame(
+        {
+            "deal_id": range(len(cases)),
+            "stage": "Demo",
+            "days_in_stage": range(99, 99 - len(cases), -1),
+            "median_days": 12.0,
+            "share_longer": 0.1,
+            "days_to_rotten": pd.array(limit, "Int64"),
+            "rotten": pd.array(rotten, "boolean"),
+            "days_past_close": pd.array(past, "Int64"),
+        }
+    )
+    bars = draw(plot.deal_aging(table)).containers[0]
+    assert [to_hex(bar.get_facecolor()) for bar in bars] == colors
 
 
 def test_stage_owner_and_value_are_at_the_right_where_the_frame_has_them() -> None:

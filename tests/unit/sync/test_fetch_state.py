@@ -29,13 +29,16 @@ def states(*rows: tuple[int, datetime, str | None]) -> pa.Table:
     return newest_states(known)
 
 
-def prints(**fingerprints: str) -> pa.Table:
+def prints(updated_at: datetime = NOW - 9 * HOUR, **fingerprints: str) -> pa.Table:
     ids = [int(name.removeprefix("deal_")) for name in fingerprints]
-    return pa.table({"id": pa.array(ids, pa.int64()), "fingerprint": [*fingerprints.values()]})
+    columns = [pa.array(ids, pa.int64()), [*fingerprints.values()], [updated_at] * len(ids)]
+    return pa.table(columns, schema=NO_FINGERPRINTS.schema)
 
 
 KNOWN = states((1, NOW - HOUR, "a"), (2, NOW - 3 * HOUR, "?b"), (3, NOW - HOUR, None))
 LISTED = prints(deal_1="a", deal_2="b", deal_3="c", deal_4="d")
+UPDATED = prints(NOW - HOUR / 2, deal_1="a", deal_2="b", deal_3="c", deal_4="d")
+AT_THAT_SECOND = prints(NOW - HOUR, deal_1="a", deal_2="b", deal_3="c", deal_4="d")
 CHANGED = prints(deal_1="new", deal_2="b", deal_3="c", deal_4="d")
 
 
@@ -48,10 +51,16 @@ CHANGED = prints(deal_1="new", deal_2="b", deal_3="c", deal_4="d")
         # Without a list that is as fresh, all of them may have changed.
         (Want(None, now=True), LISTED, None, [1, 2, 3, 4]),
         (Want(None, now=True, listed=True), NO_FINGERPRINTS, None, [1, 2, 3, 4]),
-        # Age protects: of those that are older, fingerprints decide.
-        (Want(None, max_age=None, listed=True), CHANGED, None, [4]),
-        (Want(None, max_age=2 * HOUR, listed=True), CHANGED, None, [2, 4]),
+        # Age protects what may have changed, not what the list shows to have changed.
+        (Want(None, max_age=None, listed=True), LISTED, None, [4]),
+        (Want(None, max_age=None, listed=True), CHANGED, None, [1, 4]),
+        (Want(None, max_age=None), CHANGED, None, [1, 4]),
+        (Want(None, max_age=2 * HOUR, listed=True), LISTED, None, [2, 4]),
+        (Want(None, max_age=2 * HOUR, listed=True), CHANGED, None, [1, 2, 4]),
         (Want(None, max_age=HOUR, listed=True), CHANGED, None, [1, 2, 3, 4]),
+        # What was fetched without a fingerprint has changed if its `update_time` is later.
+        (Want(None, max_age=None, listed=True), UPDATED, None, [3, 4]),
+        (Want(None, max_age=None, listed=True), AT_THAT_SECOND, None, [4]),
         (Want(None, max_age=HOUR, listed=True), LISTED, None, [2, 3, 4]),
         # A full fetch asks for all; a run that resumes, only for what it has not.
         (Want(None, full=True, now=True, listed=True), LISTED, None, [1, 2, 3, 4]),

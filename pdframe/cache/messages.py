@@ -1,4 +1,5 @@
-"""What was noticed in the data of an account: kept in its cache, and said once.
+"""What a call of an account says at its end: one warning of what was noticed in the data, and with
+an error of the API, how to read the cache instead.
 
 A loader collects the warnings of a call (`one_a_call`) and issues a single one at its end, of what
 this account object has not said yet, and of the columns that were asked for alone. Everything that
@@ -8,8 +9,9 @@ was noticed is kept in a JSON file beside the tables: `account.warnings()` lists
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -23,16 +25,26 @@ from pdframe._warnings import (
     is_collecting,
     is_said_once,
     warn,
+    warn_beside,
 )
 from pdframe.cache.store import Store
-from pdframe.errors import PdframeError
+from pdframe.errors import (
+    BlockedError,
+    BudgetError,
+    CacheError,
+    PdframeError,
+    RateLimitError,
+    TransportError,
+)
 
-__all__ = ["DataWarnings"]
+__all__ = ["DataWarnings", "reading_cache_instead"]
 
 NAME = "warnings.json"
 _ROW = ("table", "column", "kind", "count", "example", "first_seen")
 _MOST_SHOWN = 3
 """Facts that one warning tells."""
+# What the error of an inner call says already.
+_SAID = re.compile(r" ?account\.\w+\([^()]*refresh=False\) reads [^.]*\.")
 
 
 class HasStore(Protocol):
@@ -83,23 +95,34 @@ class DataWarnings:
         try:
             with collect_warnings() as messages:
                 yield
-        finally:
+        except BaseException as error:
             self._calls.inside = is_inner
-            self._keep([fact for message in messages if (fact := fact_of(message))])
-            wanted = self._wanted(messages, table, columns)
-            if not is_collecting():
-                self._say(wanted)
-            else:
-                # Inside another call, which says it; or inside work that drops its warnings: then
-                # the next call says it.
-                if not is_inner:
-                    self._hold(wanted)
-                for message in wanted:
-                    warn(message)
+            for message, notes in self._due(messages, table, columns):
+                warn_beside(error, message, notes)
+            raise
+        self._calls.inside = is_inner
+        for message, notes in self._due(messages, table, columns):
+            warn(message, notes)
 
     def facts(self) -> list[dict[str, Any]]:
         """Return everything that was noticed, the oldest first."""
         return sorted(self._read(), key=lambda row: (row["first_seen"], row["table"]))
+
+    def _due(
+        self, messages: Sequence[str], table: str, columns: Sequence[str] | None
+    ) -> list[tuple[str, Sequence[str]]]:
+        """Keep the facts of a call that ends; return the warnings to issue, each with what it sums
+        up.
+        """
+        self._keep([fact for message in messages if (fact := fact_of(message))])
+        wanted = self._wanted(messages, table, columns)
+        if not is_collecting():
+            return self._not_said(wanted)
+        # Inside another call, which says it; or inside work that drops its warnings: then the next
+        # call says it.
+        if not getattr(self._calls, "inside", False):
+            self._hold(wanted)
+        return [(message, ()) for message in wanted]
 
     def _wanted(
         self, messages: Sequence[str], table: str, columns: Sequence[str] | None
@@ -130,8 +153,8 @@ class DataWarnings:
         with self._lock:
             self._unsaid.update({str(message): message for message in facts})
 
-    def _say(self, messages: Sequence[str]) -> None:
-        """Warn of what was not said yet."""
+    def _not_said(self, messages: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+        """Return one warning of what was not said yet, which counts as said from now on."""
         with self._lock:
             new = [message for message in messages if str(message) not in self._said]
             self._said.update(str(message) for message in new if is_said_once(message))
@@ -141,8 +164,7 @@ class DataWarnings:
         ]
         if len(facts) > _MOST_SHOWN:
             shown.append(f"{len(facts) - _MOST_SHOWN} more: account.warnings() lists them.")
-        if shown:
-            warn("\n".join(shown), [*map(str, new)])
+        return [("\n".join(shown), [*map(str, new)])] if shown else []
 
     def _keep(self, facts: Sequence[Fact]) -> None:
         """Keep facts that the file does not have yet, or with another count; where it cannot be
@@ -179,3 +201,27 @@ class DataWarnings:
             return [row for row in rows if {*_ROW} <= {*row}]
         except (OSError, ValueError, KeyError, TypeError):
             return []
+
+
+@contextlib.contextmanager
+def reading_cache_instead(store: Store, tables: Iterable[str], call: str) -> Iterator[None]:
+    """Add to an error of the API the call that reads these tables from the cache, where all are
+    cached.
+
+    Parameters
+    ----------
+    store
+        The cache.
+    tables
+        Names of the tables that the call reads.
+    call
+        The call, such as "account.deals(refresh=False)".
+    """
+    try:
+        yield
+    except (BlockedError, BudgetError, RateLimitError, TransportError) as error:
+        with contextlib.suppress(CacheError):
+            if all(store.manifest(name) is not None for name in tables):
+                kept = _SAID.sub("", error.kept)
+                error.kept = f"{kept} {call} reads the cached table.".lstrip()
+        raise

@@ -1,0 +1,248 @@
+"""SQL views over a star, made of the notes on its columns and of its relationships.
+
+They use what DuckDB, Spark, Hyper and PostgreSQL have in common, and no name needs quotes. A view
+is written only where the star has all columns that it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pdframe.bi._tables import ColumnNote, Relationship
+
+Columns = Mapping[str, Sequence[ColumnNote]]
+_NAMING = ("name", "title")
+"""Columns that name the row of a dimension."""
+
+
+class View(NamedTuple):
+    """A view over tables of a star.
+
+    Parameters
+    ----------
+    name, meaning
+        Its name, and what it is.
+    needs
+        Columns that it reads, by table.
+    sql
+        Its query.
+    """
+
+    name: str
+    meaning: str
+    needs: Mapping[str, Sequence[str]]
+    sql: str
+
+    @property
+    def statement(self) -> str:
+        """The statement that makes it."""
+        return f"CREATE OR REPLACE VIEW {self.name} AS\n{self.sql}"
+
+
+_HEADER = """\
+-- Views over the tables of this export.
+-- DuckDB: CREATE VIEW dim_date AS SELECT * FROM 'dim_date.parquet'; and so on for each table first
+-- (a large fact is a folder: 'fact_deals/*.parquet'), or open the export with format="duckdb".
+"""
+
+_MONTH_ENDS = View(
+    "v_deals_at_month_end",
+    "Each deal as it was at the end of each month since the first sync (in the month of the export:"
+    " as it is). Open pipeline at month ends: sum value where status is open",
+    {
+        "dim_date": ("month_start", "month_end"),
+        "fact_deal_history": ("deal_key", "deal_id", "valid_from_date", "valid_to_date", "status"),
+    },
+    """\
+SELECT
+    m.month_start, m.month_end, h.deal_key, h.deal_id, h.owner_key, h.organization_key,
+    h.person_key, h.pipeline_key, h.stage_key, h.currency_key, h.status, h.value, h.probability,
+    h.expected_close_date, h.is_archived
+FROM (SELECT DISTINCT month_start, month_end FROM dim_date) m
+JOIN fact_deal_history h
+    ON h.valid_from_date <= m.month_end
+    AND (h.valid_to_date IS NULL OR h.valid_to_date > m.month_end)
+WHERE NOT h.is_deleted
+    AND m.month_start <= (SELECT MAX(CAST(as_of AS DATE)) FROM meta_export)""",
+)
+
+_OPEN_PIPELINE = View(
+    "v_open_pipeline",
+    "Open deals of today with their weighted value: the deal's own probability, else its stage's;"
+    " 100 % in a pipeline without probabilities",
+    {
+        "fact_deals": ("deal_key", "value", "probability", "expected_close_date", "add_date"),
+        "dim_deal": ("deal_key", "status"),
+        "dim_stage": ("stage_key", "name", "order_nr", "deal_probability"),
+        "dim_pipeline": ("pipeline_key", "name", "is_deal_probability_enabled"),
+    },
+    """\
+SELECT
+    f.deal_key, f.owner_key, f.organization_key, f.person_key, f.pipeline_key, f.stage_key,
+    f.currency_key, p.name AS pipeline_name, s.name AS stage_name, s.order_nr AS stage_order,
+    f.value, f.add_date, f.expected_close_date,
+    f.value * CASE
+        WHEN p.is_deal_probability_enabled = FALSE THEN 1.0
+        ELSE COALESCE(f.probability, s.deal_probability, 100.0) / 100.0
+    END AS weighted_value
+FROM fact_deals f
+JOIN dim_deal d ON d.deal_key = f.deal_key
+JOIN dim_stage s ON s.stage_key = f.stage_key
+JOIN dim_pipeline p ON p.pipeline_key = f.pipeline_key
+WHERE d.status = 'open'""",
+)
+
+_MRR = View(
+    "v_mrr_movements",
+    "What moved MRR in each month and currency: end_mrr = start_mrr + the movements, exactly",
+    {"fact_mrr_by_month": ("month", "currency_key", "previous_mrr", "amount", "mrr", "movement")},
+    """\
+SELECT
+    month, currency_key, SUM(previous_mrr) AS start_mrr,
+    SUM(CASE WHEN movement = 'new' THEN amount ELSE 0 END) AS new_mrr,
+    SUM(CASE WHEN movement = 'reactivation' THEN amount ELSE 0 END) AS reactivation_mrr,
+    SUM(CASE WHEN movement = 'expansion' THEN amount ELSE 0 END) AS expansion_mrr,
+    SUM(CASE WHEN movement = 'contraction' THEN amount ELSE 0 END) AS contraction_mrr,
+    SUM(CASE WHEN movement = 'churn' THEN amount ELSE 0 END) AS churn_mrr,
+    SUM(mrr) AS end_mrr,
+    COUNT(DISTINCT CASE WHEN mrr > 0 THEN customer END) AS customers
+FROM fact_mrr_by_month
+GROUP BY month, currency_key""",
+)
+
+_MRR_CONVERTED = View(
+    "v_mrr_in_one_currency",
+    "MRR of each month at the rates of its last day, in the common currency of fact_rates",
+    {
+        "fact_mrr_by_month": ("month", "currency_key", "mrr"),
+        "fact_rates": ("currency_key", "to_currency_key", "rate_date", "rate_until", "rate"),
+        "dim_date": ("date_key", "month_end"),
+    },
+    """\
+SELECT f.month, r.to_currency_key AS currency_key, SUM(CAST(f.mrr AS DOUBLE) * r.rate) AS mrr
+FROM fact_mrr_by_month f
+JOIN dim_date d ON d.date_key = f.month_date_key
+JOIN fact_rates r
+    ON r.currency_key = f.currency_key
+    AND (r.rate_date IS NULL OR r.rate_date <= d.month_end)
+    AND (r.rate_until IS NULL OR r.rate_until > d.month_end)
+GROUP BY f.month, r.to_currency_key""",
+)
+
+_ACTIVITIES = View(
+    "v_activities_done_by_month",
+    "Activities that were marked as done, by month, owner and type",
+    {
+        "fact_activities": ("owner_key", "type", "marked_as_done_date_key", "done"),
+        "dim_date": ("date_key", "month_start"),
+    },
+    """\
+SELECT d.month_start, f.owner_key, f.type, COUNT(*) AS activities
+FROM fact_activities f
+JOIN dim_date d ON d.date_key = f.marked_as_done_date_key
+WHERE f.done
+GROUP BY d.month_start, f.owner_key, f.type""",
+)
+
+
+def _by_month(event: str, date: str, condition: str, meaning: str) -> View:
+    """Return the view of deals by the month of an event."""
+    return View(
+        f"v_{event}_by_month",
+        meaning,
+        {
+            "fact_deals": ("deal_key", "value", f"{date}_key", "owner_key", "pipeline_key"),
+            "dim_deal": ("deal_key", "status"),
+            "dim_date": ("date_key", "month_start"),
+        },
+        f"""\
+SELECT
+    c.month_start, f.owner_key, f.pipeline_key, f.currency_key, COUNT(*) AS deals,
+    SUM(f.value) AS value
+FROM fact_deals f
+JOIN dim_deal d ON d.deal_key = f.deal_key
+JOIN dim_date c ON c.date_key = f.{date}_key{condition}
+GROUP BY c.month_start, f.owner_key, f.pipeline_key, f.currency_key""",
+    )
+
+
+VIEWS = (
+    _MONTH_ENDS,
+    _OPEN_PIPELINE,
+    _by_month("created", "add_date", "", "Deals by the month in which they were created"),
+    _by_month("won", "won_date", "\nWHERE d.status = 'won'", "Won deals by the month of their win"),
+    _by_month(
+        "lost", "lost_date", "\nWHERE d.status = 'lost'", "Lost deals by the month of their loss"
+    ),
+    _MRR,
+    _MRR_CONVERTED,
+    _ACTIVITIES,
+)
+
+
+def views_sql(columns: Columns, relationships: Sequence[Relationship]) -> str:
+    """Return the text of `views.sql`: a CREATE VIEW statement a view, for DuckDB, Spark and others.
+
+    Parameters
+    ----------
+    columns
+        The notes on the columns of each table: `meta_columns`.
+    relationships
+        Of the star: `meta_relationships`.
+
+    Returns
+    -------
+    str
+        The statements of `views_of`, each with a comment.
+    """
+    made = views_of(columns, relationships)
+    return "\n".join([_HEADER, *(f"-- {view.meaning}.\n{view.statement};\n" for view in made)])
+
+
+def views_of(columns: Columns, relationships: Sequence[Relationship]) -> list[View]:
+    """Return the views over a star: first each fact with the names of its keys, then those of
+    `VIEWS` whose columns it has. They read the tables of the star and `meta_export`.
+    """
+    names = {table: {note.column_name for note in notes} for table, notes in columns.items()}
+    return [
+        *_named_facts(names, relationships),
+        *(
+            view
+            for view in VIEWS
+            if all(names.get(table, set()).issuperset(needs) for table, needs in view.needs.items())
+        ),
+    ]
+
+
+def _named_facts(
+    names: Mapping[str, set[str]], relationships: Sequence[Relationship]
+) -> Iterator[View]:
+    """Yield a view of each fact: its columns, and the names of the records that it refers to."""
+    for fact in names:
+        if not fact.startswith("fact_"):
+            continue
+        selected, joins = ["f.*"], [f"FROM {fact} f"]
+        for one in relationships:
+            own = names.get(one.to_table, set())
+            naming = next((name for name in _NAMING if name in own), None)
+            if one.from_table != fact or not one.active or naming is None:
+                continue
+            what = one.from_column.removesuffix("_key")
+            added = f"{what}_{naming}"
+            if added in names[fact]:
+                continue
+            joins.append(
+                f"JOIN {one.to_table} {what} ON {what}.{one.to_column} = f.{one.from_column}"
+            )
+            selected.append(f"{what}.{naming} AS {added}")
+            if one.to_table == "dim_deal" and "status" in own and "status" not in names[fact]:
+                selected.append(f"{what}.status AS deal_status")
+        if len(joins) > 1:
+            lines = ",\n    ".join(selected)
+            sql = "\n".join([f"SELECT\n    {lines}", *joins])
+            meaning = f"{fact} with the names of the records that it refers to"
+            yield View(f"v_{fact.removeprefix('fact_')}", meaning, {}, sql)
+
+
+__all__ = ["VIEWS", "View", "views_of", "views_sql"]

@@ -1,0 +1,145 @@
+"""The schedule of a sync of several tables: each begins when those that it depends on are done.
+
+The rows of a table can show that a list of metadata is out of date (`metadata`): then that list
+joins the schedule, or is done once more.
+
+A file says that a sync is under way (`begin`, `finish`): where it was interrupted, the next one
+need not pay again for the tables that it finished (`plan.skip_note`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from pdframe._files import seal, unseal, write_atomic
+from pdframe.cache.store import Store
+from pdframe.errors import CacheError
+from pdframe.sync.merge import Counts
+from pdframe.sync.metadata import note_if_newer, note_unexplained, outdated_lists
+from pdframe.sync.plan import Policy, dependencies, in_order, skip_note
+from pdframe.sync.table_sync import Outcome, SyncRow, sync_row, unable
+
+UNFINISHED = "unfinished.json"
+
+
+def unfinished_since(store: Store) -> datetime | None:
+    """Return when the last sync began, where it did not finish; else None."""
+    try:
+        return datetime.fromisoformat(unseal((store.root / UNFINISHED).read_bytes())["began"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def begin(store: Store, at: datetime) -> None:
+    """Record that a sync is under way."""
+    try:
+        write_atomic(store.root / UNFINISHED, seal({"began": at.isoformat()}))
+    except OSError as error:
+        raise CacheError(
+            f"The cache folder {store.root} cannot be written: {error.strerror}. No request was"
+            " sent."
+        ) from error
+
+
+def finish(store: Store) -> None:
+    """Record that the sync finished."""
+    with contextlib.suppress(OSError):
+        (store.root / UNFINISHED).unlink(missing_ok=True)
+
+
+class Schedule:
+    """The tables of a sync that wait, run and are done.
+
+    Parameters
+    ----------
+    store
+        The cache.
+    policy, now
+        What must be reloaded, and what may stay; this machine's clock.
+    order
+        The tables, each after those that it depends on.
+    done
+        The rows of the tables that are done, which are left out; the others are added.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        now: Callable[[], datetime],
+        order: Sequence[str],
+        done: dict[str, SyncRow],
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._now = now
+        self._waiting = [name for name in order if name not in done]
+        self._running: set[str] = set()
+        self._done = done
+        # Lists of metadata that are read because of the rows of tables.
+        self._outdated: dict[str, set[str]] = {}
+
+    def ready(self, free: int) -> list[str]:
+        """Return tables to begin, `free` of them at most; skip those that need no request."""
+        begun: list[str] = []
+        while len(begun) < free:
+            ready = (
+                name
+                for name in self._waiting
+                if all(other in self._done for other in dependencies(name))
+            )
+            name = next(ready, None)
+            if name is None:
+                break
+            self._waiting.remove(name)
+            skipped = self._skipped(name)
+            if skipped is None:
+                begun.append(name)
+                self._running.add(name)
+            else:
+                self._done[name] = skipped
+                self._request_outdated(skipped)
+        return begun
+
+    def add(self, row: SyncRow) -> None:
+        """Note that a table is done."""
+        self._done[row.table] = row
+        self._running.discard(row.table)
+        note_unexplained(self._store, row.table, self._outdated.pop(row.table, ()))
+        self._request_outdated(row)
+
+    def _skipped(self, name: str) -> SyncRow | None:
+        """Return the row of a table that needs no request, or lacks what it requires; None where it
+        must be synced.
+        """
+        manifest = self._store.usable_manifest(name)
+        if name not in self._outdated:
+            note = skip_note(name, manifest, self._policy, self._now())
+            if note is not None:
+                return sync_row(self._store, name, Outcome("skipped", Counts(), note))
+        return unable(self._store, name, self._done)
+
+    def _request_outdated(self, row: SyncRow) -> None:
+        """Request the lists of metadata that lack an id or a hash of the rows of a table, unless
+        they were read after these.
+        """
+        if not row.is_synced and (row.mode == "unavailable" or not row.was_requested):
+            return
+        # The interrupted sync may have stopped before it read the lists.
+        if not row.is_synced and self._store.is_damaged(row.table):
+            return
+        for other in outdated_lists(self._store, row.table):
+            read = self._done.get(other)
+            if other in self._running or (read is not None and read.mode == "unavailable"):
+                # It may have been read before these rows: the next sync decides.
+                continue
+            if read is not None and read.was_requested:
+                note_if_newer(self._store, other, row.table)
+                continue
+            self._outdated.setdefault(other, set()).add(row.table)
+            self._done.pop(other, None)
+            for part in in_order([other]):
+                if not (part in self._done or part in self._running or part in self._waiting):
+                    self._waiting.append(part)
