@@ -15,7 +15,7 @@ from pdframe import errors
 from pdframe.errors import DataWarning, PdframeError
 
 if TYPE_CHECKING:
-    from pdframe import metrics, plot, sandbox
+    from pdframe import fleet, metrics, plot, sandbox
     from pdframe._lists import has
     from pdframe.account import Account, connect
     from pdframe.api.credentials import OAuth, Tokens
@@ -31,6 +31,7 @@ __all__ = [
     "connect",
     "errors",
     "export_check",
+    "fleet",
     "has",
     "metrics",
     "plot",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 # Imported at first use: pandas, pyarrow and httpx take half a second, matplotlib longer.
-_LAZY_MODULES = frozenset({"metrics", "plot", "sandbox", "schema"})
+_LAZY_MODULES = frozenset({"fleet", "metrics", "plot", "sandbox", "schema"})
 _LAZY_NAMES = {
     "Account": "pdframe.account",
     "OAuth": "pdframe.api.credentials",

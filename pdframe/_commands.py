@@ -23,6 +23,7 @@ from pdframe._command_output import (
     show_table,
     unavailable,
 )
+from pdframe._fleet_command import run_fleet
 from pdframe._relative_times import absolute
 from pdframe._terminal import printable, sentences, terminal_width
 from pdframe.account import Account, connect
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         "export": _export,
         "fields": _fields,
         "changes": _changes,
+        "fleet": run_fleet,
     }
     notes: list[str] = []
     with _noting(notes), _logging(options.verbose):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,7 +36,6 @@ __all__ = [
     "LockHandle",
     "Part",
     "PartWriter",
-    "acquire_lock",
     "locked_file",
     "make_private",
     "private_file",
@@ -297,17 +296,17 @@ class PartWriter(contextlib.ExitStack):
         self.rows += table.num_rows
 
 
+@dataclass
 class _Counting:
     """A file that is written in order, and counts its size and checksum."""
 
-    closed = False
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.size = self.crc32 = 0
+    file: IO[bytes]
+    size: int = 0
+    crc32: int = 0
+    closed: ClassVar[bool] = False
 
     def write(self, content: Any) -> int:
-        self._file.write(content)
+        self.file.write(content)
         self.crc32 = zlib.crc32(content, self.crc32)
         self.size += len(content)
         return len(content)
@@ -316,7 +315,7 @@ class _Counting:
         return self.size
 
     def flush(self) -> None:
-        self._file.flush()
+        self.file.flush()
 
     def close(self) -> None:
         """Do nothing: the file is closed where it was opened."""
@@ -376,25 +375,15 @@ class LockHandle:
 
 
 @contextlib.contextmanager
-def locked_file(path: Path, *, poll_seconds: float = POLL_SECONDS) -> Iterator[None]:
+def locked_file(path: Path, *, poll_seconds: float = POLL_SECONDS) -> Iterator[LockHandle]:
     """Keep every other process and thread out that locks this file; poll while one holds it.
+
+    A forked process holds no lock of its parent: filelock closes the files there.
 
     Raises
     ------
     OSError
         The file cannot be locked: its folder is missing or not writable.
-    """
-    release = acquire_lock(path, poll_seconds)
-    try:
-        yield
-    finally:
-        release()
-
-
-def acquire_lock(path: Path, poll_seconds: float) -> Callable[[], None]:
-    """Lock a file, and return how to release it.
-
-    A forked process holds no lock of its parent: filelock closes the files there.
     """
     # Not at the top: it takes a while, and a session that only reads its cache never locks.
     from filelock import FileLock
@@ -405,4 +394,8 @@ def acquire_lock(path: Path, poll_seconds: float) -> Callable[[], None]:
     lock = FileLock(path, mode=0o600, thread_local=False)
     # A timeout, however long: without one, filelock takes waiting for own threads for a deadlock.
     lock.acquire(timeout=YEAR_SECONDS, poll_interval=poll_seconds)
-    return lock.release
+    handle = LockHandle(lock.release)
+    try:
+        yield handle
+    finally:
+        handle.release()

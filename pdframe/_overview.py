@@ -1,4 +1,6 @@
-"""The frames and texts that describe a cache: sync rows, estimates, status, a line a table."""
+"""What an account has in its cache: bring it up to date, estimate the cost of that, and describe it
+as frames and texts.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from pdframe.cache.store import Manifest, Store
-from pdframe.errors import CacheError, NewerCacheError
-from pdframe.schema import TABLES
+from pdframe.errors import ArgumentError, CacheError, NewerCacheError
+from pdframe.loaders import Connected
+from pdframe.schema import LISTS, TABLES, table_named
 from pdframe.sync import SyncRow
 from pdframe.sync.plan_costs import Estimate
 
@@ -26,7 +29,122 @@ _ONE_COLUMN_LINES = 8
 _MODES = ("full", "incremental", "skipped", "unavailable")
 
 
-def sync_frame(rows: Sequence[SyncRow]) -> pd.DataFrame:
+def sync(self: Connected, *tables: str, full: bool = False) -> pd.DataFrame:
+    """Bring tables up to date now, with the tables that they depend on; none given: all that
+    do not cost a request a record.
+
+    Without names, two kinds of lists are read only if they are old. Lists that describe rows
+    (field lists, users, stages, pipelines, boards, phases, project templates) are read again
+    after `metadata_age`, and at once if a row that changed holds an id or a hash that they
+    lack. The lists of deleted deals are read again after `deletions_age`: a deletion that moved
+    `update_time` is found at once, any other by then. With names, or with `full`, everything is
+    read.
+
+    Parameters
+    ----------
+    *tables
+        Names of tables. Those that cost a request a record (`deal_changes`, `discounts`, the
+        followers ...) must be named: then every record that may have changed is requested; of
+        followers, the records that were loaded before.
+    full
+        Reload the tables instead of fetching changes: this finds every deletion. The tables
+        that determine the requests are reloaded too: for line items the deals, for
+        installments both.
+
+    Returns
+    -------
+    DataFrame
+        One row a table: table, mode ("full", "incremental", "skipped", "unavailable"), rows
+        (null if nothing is cached), added, changed, removed (rows), requests, tokens, seconds,
+        note, missing (what the account lacks for an unavailable table: "plan", "scope",
+        "permission"; null: nothing).
+
+    Raises
+    ------
+    ArgumentError
+        A table does not exist, or `full` is neither True nor False.
+    PdframeError
+        The API did not answer. Finished tables are kept, and `error.kept` names them.
+
+    Examples
+    --------
+    >>> rows = account.sync("stages", "pipelines")
+    >>> rows[["table", "mode", "rows", "tokens"]]
+           table  mode  rows  tokens
+    0     stages  full    12       5
+    1  pipelines  full     3       5
+    """
+    _check_tables(tables, full)
+    with self._data_warnings.one_a_call():
+        done = self._syncer.sync(
+            tables or LISTS, full=full, named=bool(tables), max_age=self._max_age
+        )
+    return _sync_frame(done)
+
+
+def estimate(self: Connected, *tables: str, full: bool = False) -> pd.DataFrame:
+    """Estimate the cost of `sync` with the same arguments from the cache, without a request.
+
+    Parameters
+    ----------
+    *tables, full
+        As in `sync`.
+
+    Returns
+    -------
+    DataFrame
+        One row a table: table, requests, tokens (null if the cache does not show them), basis
+        (the basis of the figures). "at least" in it means that further pages cost more: the
+        number of changes, and the size of a table that was never loaded, are unknown before the
+        sync.
+
+    Raises
+    ------
+    ArgumentError
+        A table does not exist.
+
+    Examples
+    --------
+    >>> account.estimate("stages", "pipelines")[["table", "requests", "tokens"]]
+           table  requests  tokens
+    0     stages         1       5
+    1  pipelines         1       5
+    """
+    _check_tables(tables, full)
+    return _estimate_frame(self._syncer.estimate(tables or LISTS, full=full, named=bool(tables)))
+
+
+def status(self: Connected) -> pd.DataFrame:
+    """List the cached tables with age and size, without a request once the account is known.
+
+    Returns
+    -------
+    DataFrame
+        One row a table that is cached: table, rows, synced_at, full_at (UTC, to the second),
+        bytes, tokens (of the last sync); null if the table is damaged: its next load reloads
+        it. `full_at` is the time of the last full load: rows deleted since then may remain if
+        the API does not list their deletion.
+
+    Examples
+    --------
+    >>> account.status()[["table", "rows"]].head(3)
+               table  rows
+    0          deals   194
+    1  deal_products   238
+    2   installments    14
+    """
+    return _status_frame(self._store)
+
+
+def _check_tables(tables: tuple[str, ...], full: bool) -> None:
+    """Raise `ArgumentError` for wrong arguments of `sync` and `estimate`."""
+    for name in tables:
+        table_named(name)
+    if not isinstance(full, bool):
+        raise ArgumentError(f"full must be True or False, not {full!r}.")
+
+
+def _sync_frame(rows: Sequence[SyncRow]) -> pd.DataFrame:
     """Make the frame of `Account.sync`."""
     dtypes: dict[str, Any] = {
         "table": "str",
@@ -42,7 +160,7 @@ def sync_frame(rows: Sequence[SyncRow]) -> pd.DataFrame:
     return pd.DataFrame(columns).astype(dtypes)
 
 
-def estimate_frame(rows: Sequence[Estimate]) -> pd.DataFrame:
+def _estimate_frame(rows: Sequence[Estimate]) -> pd.DataFrame:
     """Make the frame of `Account.estimate`."""
     dtypes = {"table": "str", "requests": "Int64", "tokens": "Int64", "basis": "str"}
     return pd.DataFrame(
@@ -53,7 +171,7 @@ def estimate_frame(rows: Sequence[Estimate]) -> pd.DataFrame:
     )
 
 
-def status_frame(store: Store) -> pd.DataFrame:
+def _status_frame(store: Store) -> pd.DataFrame:
     """Make the frame of `Account.status`: the tables that are cached, or are damaged."""
     dtypes = {
         "rows": "Int64",
@@ -142,7 +260,7 @@ __all__ = [
     "account_html",
     "account_text",
     "cache_lines",
-    "estimate_frame",
-    "status_frame",
-    "sync_frame",
+    "estimate",
+    "status",
+    "sync",
 ]

@@ -164,8 +164,22 @@ def parser() -> argparse.ArgumentParser:
         "--all", action="store_true", help="list every event, not only the newest 50"
     )
 
+    fleet = commands.add_parser(
+        "fleet", help="sync many accounts, or estimate the cost, from a TOML file"
+    )
+    fleet.add_argument("action", choices=["sync", "estimate"], help="what to do with each account")
+    fleet.add_argument(
+        "file",
+        metavar="FILE",
+        help="TOML: a section [accounts.NAME] an account, with company and api_token_variable (the"
+        " name of an environment variable, never a token); optional tables, workers, cache_dir",
+    )
+    fleet.add_argument(
+        "--workers", type=_count, metavar="N", help="accounts at once (default: the file's, else 4)"
+    )
+
     connected = (sync, status, estimate, export, fields, changes)
-    for command in (demo, *connected):
+    for command in (demo, *connected, fleet):
         command.add_argument(
             "--cache-dir",
             metavar="DIR",
@@ -177,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
         )
     for command in connected:
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
-    for command in (demo, notebooks, *connected):
+    for command in (demo, notebooks, *connected, fleet):
         command.add_argument(
             "--json", action="store_true", help="print one JSON object: rows, totals, error"
         )

@@ -26,9 +26,7 @@ __all__ = [
     "Notice",
     "collect_warnings",
     "deferred_warnings",
-    "fact_of",
     "is_collecting",
-    "is_said_once",
     "warn",
     "warn_beside",
 ]
@@ -94,8 +92,9 @@ def warn(
     collected = getattr(_collecting, "messages", None)
     if collected is not None:
         notice = Notice(message)
-        notice.fact = fact or fact_of(message)
-        notice.once = once or notice.fact is not None or is_said_once(message)
+        known = message if isinstance(message, Notice) else notice
+        notice.fact = fact or known.fact
+        notice.once = once or known.once or notice.fact is not None
         collected.append(notice)
         return
     frame, level = sys._getframe(1), 2
@@ -109,16 +108,6 @@ def warn(
     warnings.warn(warning, stacklevel=level)
 
 
-def fact_of(message: str) -> Fact | None:
-    """Return the fact that a collected message tells; None where it tells none."""
-    return message.fact if isinstance(message, Notice) else None
-
-
-def is_said_once(message: str) -> bool:
-    """Whether a collected message is one that an account says once."""
-    return isinstance(message, Notice) and message.once
-
-
 def is_collecting() -> bool:
     """Whether this thread collects its warnings."""
     return getattr(_collecting, "messages", None) is not None
@@ -126,7 +115,7 @@ def is_collecting() -> bool:
 
 @contextlib.contextmanager
 def collect_warnings() -> Iterator[list[str]]:
-    """Collect the messages of this thread's warnings instead of issuing them."""
+    """Collect the messages of this thread's warnings, each a `Notice`, instead of issuing them."""
     outer = getattr(_collecting, "messages", None)
     messages: list[str] = []
     _collecting.messages = messages

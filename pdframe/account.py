@@ -13,20 +13,10 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import pandas as pd
-
-from pdframe import metrics
+from pdframe import _overview, metrics
 from pdframe._advice import explain_methods, explained, unknown_name
 from pdframe._connect import connection, digest_of
-from pdframe._overview import (
-    FIRST_STEPS,
-    account_html,
-    account_text,
-    cache_lines,
-    estimate_frame,
-    status_frame,
-    sync_frame,
-)
+from pdframe._overview import FIRST_STEPS, account_html, account_text, cache_lines
 from pdframe._progress import Bars
 from pdframe._terminal import printable
 from pdframe._warnings import warn
@@ -38,7 +28,7 @@ from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.messages import DataWarnings
 from pdframe.cache.store import Store
-from pdframe.errors import AccessError, ArgumentError, CacheError
+from pdframe.errors import AccessError, CacheError
 from pdframe.frames.convert import shorten
 from pdframe.history import changes, forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
@@ -46,8 +36,9 @@ from pdframe.loaders import lists, noticed, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
 from pdframe.loaders.urls import url
-from pdframe.schema import LISTS, TABLES, table_named
+from pdframe.schema import TABLES
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
+from pdframe.sync.plan import Policy
 
 _ME_COST = 2
 _NO_TABLES = {
@@ -262,6 +253,9 @@ class Account:
     changes = changes.changes
     deal = deal
 
+    sync = _overview.sync
+    estimate = _overview.estimate
+    status = _overview.status
     warnings = noticed.warnings
     search = search
     search_field = search_field
@@ -359,110 +353,6 @@ class Account:
                 self._store  # noqa: B018 - reads the budget; a known account needs no request
         return self._client.budget.tokens_today
 
-    def sync(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """Bring tables up to date now, with the tables that they depend on; none given: all that
-        do not cost a request a record.
-
-        Without names, two kinds of lists are read only if they are old. Lists that describe rows
-        (field lists, users, stages, pipelines, boards, phases, project templates) are read again
-        after `metadata_age`, and at once if a row that changed holds an id or a hash that they
-        lack. The lists of deleted deals are read again after `deletions_age`: a deletion that moved
-        `update_time` is found at once, any other by then. With names, or with `full`, everything is
-        read.
-
-        Parameters
-        ----------
-        *tables
-            Names of tables. Those that cost a request a record (`deal_changes`, `discounts`, the
-            followers ...) must be named: then every record that may have changed is requested; of
-            followers, the records that were loaded before.
-        full
-            Reload the tables instead of fetching changes: this finds every deletion. The tables
-            that determine the requests are reloaded too: for line items the deals, for
-            installments both.
-
-        Returns
-        -------
-        DataFrame
-            One row a table: table, mode ("full", "incremental", "skipped", "unavailable"), rows
-            (null if nothing is cached), added, changed, removed (rows), requests, tokens, seconds,
-            note, missing (what the account lacks for an unavailable table: "plan", "scope",
-            "permission"; null: nothing).
-
-        Raises
-        ------
-        ArgumentError
-            A table does not exist, or `full` is neither True nor False.
-        PdframeError
-            The API did not answer. Finished tables are kept, and `error.kept` names them.
-
-        Examples
-        --------
-        >>> rows = account.sync("stages", "pipelines")
-        >>> rows[["table", "mode", "rows", "tokens"]]
-               table  mode  rows  tokens
-        0     stages  full    12       5
-        1  pipelines  full     3       5
-        """
-        _check_tables(tables, full)
-        with self._data_warnings.one_a_call():
-            done = self._syncer.sync(
-                tables or LISTS, full=full, named=bool(tables), max_age=self._max_age
-            )
-        return sync_frame(done)
-
-    def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """Estimate the cost of `sync` with the same arguments from the cache, without a request.
-
-        Parameters
-        ----------
-        *tables, full
-            As in `sync`.
-
-        Returns
-        -------
-        DataFrame
-            One row a table: table, requests, tokens (null if the cache does not show them), basis
-            (the basis of the figures). "at least" in it means that further pages cost more: the
-            number of changes, and the size of a table that was never loaded, are unknown before the
-            sync.
-
-        Raises
-        ------
-        ArgumentError
-            A table does not exist.
-
-        Examples
-        --------
-        >>> account.estimate("stages", "pipelines")[["table", "requests", "tokens"]]
-               table  requests  tokens
-        0     stages         1       5
-        1  pipelines         1       5
-        """
-        _check_tables(tables, full)
-        return estimate_frame(self._syncer.estimate(tables or LISTS, full=full, named=bool(tables)))
-
-    def status(self) -> pd.DataFrame:
-        """List the cached tables with age and size, without a request once the account is known.
-
-        Returns
-        -------
-        DataFrame
-            One row a table that is cached: table, rows, synced_at, full_at (UTC, to the second),
-            bytes, tokens (of the last sync); null if the table is damaged: its next load reloads
-            it. `full_at` is the time of the last full load: rows deleted since then may remain if
-            the API does not list their deletion.
-
-        Examples
-        --------
-        >>> account.status()[["table", "rows"]].head(3)
-                   table  rows
-        0          deals   194
-        1  deal_products   238
-        2   installments    14
-        """
-        return status_frame(self._store)
-
     def close(self) -> None:
         """Close the connections. The cache stays.
 
@@ -554,14 +444,12 @@ class Account:
     @property
     def _syncer(self) -> Syncer:
         return Syncer(
-            self._client,
-            self._store,
-            self._client.budget,
+            client=self._client,
+            store=self._store,
             progress=self._bars,
-            full_every=self._full_every,
+            policy=Policy(full_every=self._full_every, options=self._options),
             metadata_age=self._metadata_age,
             deletions_age=self._deletions_age,
-            options=self._options,
         )
 
     def _summary(self) -> tuple[str, list[str]]:
@@ -584,14 +472,6 @@ explain_methods(
     },
 )
 connect = explained(connect)
-
-
-def _check_tables(tables: tuple[str, ...], full: bool) -> None:
-    """Raise `ArgumentError` for wrong arguments of `sync` and `estimate`."""
-    for name in tables:
-        table_named(name)
-    if not isinstance(full, bool):
-        raise ArgumentError(f"full must be True or False, not {full!r}.")
 
 
 __all__ = ["Account", "connect"]

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pdframe._values import UnfitError, clean, integer
 from pdframe.schema.common import ADDRESS_PARTS
-from pdframe.schema.table import Column, Table
+from pdframe.schema.table import Table
 from pdframe.schema.types import (
     AMOUNT,
     ANY,
@@ -382,6 +382,24 @@ def name_columns(
             levels[code] += 1
 
 
+def optioned_fields(fields: Sequence[Field], table: Table) -> dict[str, Field]:
+    """Return the field whose options label a storage column, by column: of standard columns, then
+    of custom ones. A standard column for which the metadata has no field is left out.
+    """
+    by_code = {field.code: field for field in fields if not field.is_custom}
+    standard = {
+        column.name: by_code[code]
+        for column in table.columns
+        for code in reversed(column.options)
+        if code in by_code
+    }
+    return standard | {
+        field.code: field
+        for field in custom_fields(fields, table.reserved)
+        if field.type in OPTION_TYPES
+    }
+
+
 def option_labels(field: Field) -> dict[int | str, str]:
     """Return the label of each option id, in option order; options that share a label get
     `Label (id)`, so that labels are unique.
@@ -407,18 +425,16 @@ def undefined_label(number: object, defined: Collection[str]) -> str:
     return label
 
 
-def column_type(column: Column, fields: Iterable[Field]) -> Type:
-    """Return the type of a standard column, whose options may have the ids true and false."""
-    field = labelling_field(column, fields) if column.options and column.type in (ID, IDS) else None
-    if field is None or field.parts[0].type not in (OPTION, OPTIONS):
-        return column.type
-    return OPTION if column.type is ID else OPTIONS
-
-
-def labelling_field(column: Column, fields: Iterable[Field]) -> Field | None:
-    """Return the field whose options label a standard column; None if the metadata has none."""
-    by_code = {field.code: field for field in fields if not field.is_custom}
-    return next((by_code[code] for code in column.options if code in by_code), None)
+def column_types(table: Table, fields: Sequence[Field]) -> dict[str, Type]:
+    """Return the types of the standard columns; the ids of options may be true and false."""
+    labelling = optioned_fields(fields, table) if fields else {}
+    types = {}
+    for column in table.columns:
+        kind, field = column.type, labelling.get(column.name)
+        if kind in (ID, IDS) and field is not None and field.parts[0].type in (OPTION, OPTIONS):
+            kind = OPTION if kind is ID else OPTIONS
+        types[column.name] = kind
+    return types
 
 
 def _standard_columns(code: str, table: Table) -> list[tuple[str, str | None]]:
@@ -501,14 +517,14 @@ __all__ = [
     "Field",
     "Option",
     "Part",
-    "column_type",
+    "column_types",
     "custom_fields",
     "fields_frame",
     "fold",
-    "labelling_field",
     "name_columns",
     "option_id",
     "option_labels",
+    "optioned_fields",
     "read_fields",
     "undeclared_parts",
     "undefined_label",

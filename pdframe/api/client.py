@@ -32,20 +32,17 @@ from pdframe.api.responses import (
     Answer,
     Context,
     Decode,
-    Failed,
     Page,
     Retryable,
     Usable,
-    backoff_seconds,
     classify_response,
     excerpt,
-    gave_up,
     http_date,
     is_charged,
-    may_retry,
     next_cursor,
     parse,
 )
+from pdframe.api.retry import Failed, backoff_seconds, gave_up, may_retry
 from pdframe.errors import (
     AccessError,
     ArgumentError,
@@ -349,9 +346,9 @@ class Client:
         self.budget.update_from_headers(raw.headers)
         context = Context(where, self._clock(), self.credentials)
         verdict = classify_response(raw.status, raw.headers, raw.body, context, decode)
-        if not is_charged(raw.status, verdict):
-            self.budget.refund(cost)
         if not isinstance(verdict, Usable):
+            if not is_charged(raw.status, verdict):
+                self.budget.refund(cost)
             return verdict
         self.soonest = min(self.soonest, taken)
         shown = {
@@ -372,7 +369,7 @@ class Client:
         the headers.
         """
         request.extensions["trace"] = self._on_trace
-        self._here.bounds = bounds = Bounds(self._limits, self._clock)
+        self._here.bounds = bounds = Bounds(self._limits, self._clock, self._clock())
         try:
             response = (self._opened or self._reopen()).send(request, stream=True)
             bounds.in_body = True
@@ -519,7 +516,9 @@ def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client
                 keepalive_expiry=30.0,
             ),
             follow_redirects=False,
-            event_hooks={"response": [_forget_location]},
+            # httpx would parse the target of a redirect, though it never follows it, and fail on
+            # what is no URL.
+            event_hooks={"response": [lambda answer: answer.headers.pop("location", None)]},
             cookies=http.cookiejar.CookieJar(
                 http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
             ),
@@ -536,13 +535,6 @@ def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client
         f"The environment's proxy or certificate settings cannot be used ({problem}). "
         "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
     )
-
-
-def _forget_location(response: httpx.Response) -> None:
-    """Drop the target of a redirect: httpx would parse it, though it never follows it, and fail on
-    what is no URL.
-    """
-    response.headers.pop("location", None)
 
 
 def _where(path: str, api: str) -> str:

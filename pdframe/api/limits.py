@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from pdframe._files import locked_file, refuse_broken_link, refuse_newer, seal, unseal, write_atomic
 from pdframe._forks import renew_after_fork
-from pdframe.api.responses import Failed
+from pdframe.api.retry import Failed
 from pdframe.errors import ArgumentError, BudgetError, CacheError
 
 __all__ = [
@@ -476,6 +476,7 @@ class RefusedError(Exception):
         self.failed = failed
 
 
+@dataclass(slots=True)
 class Bounds:
     """Holds one exchange to its limits, from sending the request to the last byte of the answer.
 
@@ -483,23 +484,20 @@ class Bounds:
     ----------
     limits
         The limits.
-    clock
-        Seconds.
-
-    Attributes
-    ----------
-    in_body : bool
+    clock, started
+        Seconds, and when the exchange began.
+    in_body
         Whether the headers of the final answer have been read.
-    unanswered : bool
+    unanswered
         Whether a request was sent, and no byte has been read since.
     """
 
-    def __init__(self, limits: ExchangeLimits, clock: Callable[[], float]) -> None:
-        self._limits = limits
-        self._clock = clock
-        self._deadline = clock() + limits.seconds
-        self._bytes = 0
-        self.in_body = self.unanswered = False
+    limits: ExchangeLimits
+    clock: Callable[[], float]
+    started: float
+    in_body: bool = False
+    unanswered: bool = False
+    _bytes: int = 0
 
     def seconds_left(self) -> float:
         """Return the seconds that are left.
@@ -509,10 +507,10 @@ class Bounds:
         RefusedError
             None are.
         """
-        left = self._deadline - self._clock()
+        left = self.started + self.limits.seconds - self.clock()
         if left <= 0:
             raise RefusedError(
-                Failed(f"an answer that was not complete after {self._limits.seconds:.0f} s")
+                Failed(f"an answer that was not complete after {self.limits.seconds:.0f} s")
             )
         return left
 
@@ -528,7 +526,7 @@ class Bounds:
             self.refuse_early()
         self.unanswered = False
         self._bytes += len(raw)
-        head, body = self._limits.head_bytes, self._limits.body_bytes
+        head, body = self.limits.head_bytes, self.limits.body_bytes
         if not self.in_body and self._bytes > head + READ_BYTES:
             raise RefusedError(
                 Failed(f"headers or interim answers of more than {head:,} bytes", final=True)
@@ -544,9 +542,9 @@ class Bounds:
         RefusedError
             They are too many, or no time is left.
         """
-        if size > self._limits.body_bytes:
+        if size > self.limits.body_bytes:
             raise RefusedError(
-                Failed(f"a body of more than {self._limits.body_bytes:,} bytes", final=True)
+                Failed(f"a body of more than {self.limits.body_bytes:,} bytes", final=True)
             )
         self.seconds_left()
 

@@ -86,36 +86,37 @@ def paginate(
         page = client.get_json(
             path, filters | {"limit": limit, "cursor": cursor}, cost=cost, api=api, decode=decode
         )
+        rows, cursor = page.rows, page.next_cursor
+        if cursor is None:
+            yield page
+            return
         # Pages without rows and pages without new ones may alternate: only new rows end either
         # count.
-        if rows_seen.add(page.rows):
+        if rows_seen.add(rows):
             empty = repeated = 0
-        elif page.rows:
+        elif rows:
             repeated += 1
         else:
             empty += 1
-        cursor = page.next_cursor
-        if cursor is not None and cursor in cursors:
+        if cursor in cursors:
             raise ResponseError(
                 f"{page.path} gave the same cursor twice: the list would never end. It is not"
                 " complete; load it again.",
                 status=200,
             )
-        if cursor is not None and empty > MAX_EMPTY_PAGES:
+        if empty > MAX_EMPTY_PAGES:
             raise ResponseError(
                 f"{page.path} gave {empty} pages without rows in a row. The list is not"
                 " complete; load it again.",
                 status=200,
             )
-        if cursor is not None and repeated >= MAX_REPEATED_PAGES:
+        if repeated >= MAX_REPEATED_PAGES:
             raise ResponseError(
                 f"{page.path} gave {repeated} pages that repeat rows of earlier pages, each with a"
                 " new cursor: the list would never end. It is not complete; load it again.",
                 status=200,
             )
         yield page
-        if cursor is None:
-            return
         cursors.add(cursor)
     raise ResponseError(f"{path} has more than {MAX_PAGES:,} pages. The list is not complete.")
 

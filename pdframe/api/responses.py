@@ -1,8 +1,7 @@
 """What an answer of the API means: a page of rows, another attempt, or an error.
 
 Pure functions of status, headers and body. `classify_response` says which of the three it is,
-`may_retry` and `backoff_seconds` whether and when a request is sent again, `is_charged` whether it
-cost tokens, `next_cursor` whether another page exists.
+`is_charged` whether it cost tokens, `next_cursor` whether another page exists.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import contextlib
 import email.utils
 import html
 import json
-import random
 import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
@@ -27,26 +25,20 @@ from pdframe.errors import (
     BlockedError,
     BudgetError,
     PdframeError,
-    RateLimitError,
     ResponseError,
-    TransportError,
 )
 
 __all__ = [
     "Answer",
     "Context",
     "Decode",
-    "Failed",
     "Page",
     "Retryable",
     "Usable",
-    "backoff_seconds",
     "classify_response",
     "excerpt",
-    "gave_up",
     "http_date",
     "is_charged",
-    "may_retry",
     "next_cursor",
     "parse",
 ]
@@ -113,10 +105,13 @@ def classify_response(
     """Classify an answer. An error is returned, not raised: the caller first corrects the count of
     tokens.
     """
+    is_html = (
+        headers.get("content-type", "").lower().startswith("text/html") or body.lstrip()[:1] == b"<"
+    )
     if status == 200:
-        return _classify_success(headers, body, context, decode)
+        return _classify_success(is_html, body, context, decode)
     payload = None
-    if not _is_html(headers, body):
+    if not is_html:
         with contextlib.suppress(ValueError):
             payload = parse(body)
     message = _server_message(payload, body, context.credentials.secrets())
@@ -240,7 +235,7 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def _classify_success(
-    headers: Mapping[str, str], body: bytes, context: Context, decode: Decode | None
+    is_html: bool, body: bytes, context: Context, decode: Decode | None
 ) -> Usable | Retryable | PdframeError:
     if (
         decode
@@ -248,7 +243,7 @@ def _classify_success(
         and expected.get("success") is True
     ):
         return Usable(expected)
-    if _is_html(headers, body):
+    if is_html:
         said = _server_message(None, body, context.credentials.secrets())
         return ResponseError(
             f"{context.where} was answered with a web page{said} instead of JSON. Check the"
@@ -346,12 +341,6 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if date is None else max(0.0, date.timestamp() - now)
 
 
-def _is_html(headers: Mapping[str, str], body: bytes) -> bool:
-    return (
-        headers.get("content-type", "").lower().startswith("text/html") or body.lstrip()[:1] == b"<"
-    )
-
-
 def _server_message(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
     """Return the server's message, as ' ("…")', or an empty text."""
     if isinstance(payload, dict):
@@ -379,119 +368,14 @@ def _without_surrogates(value: Any) -> Any:
     return value
 
 
-# No retry starts later than this after the first attempt.
-PATIENCE_SECONDS = 300.0
-# Until a server has answered once, a failure to connect is more likely a wrong name than a bad
-# moment.
-MAX_FIRST_RETRIES = 2
-BACKOFF_SECONDS = 0.5
-MAX_BACKOFF_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A request without a complete answer.
-
-    Attributes
-    ----------
-    reason : str
-        Why, for a message.
-    charged : bool
-        Whether the server may have charged the request.
-    connected : bool
-        Whether there was a connection.
-    final : bool
-        Whether another attempt makes no sense.
-    """
-
-    reason: str
-    charged: bool = True
-    connected: bool = True
-    final: bool = False
-
-
-def may_retry(
-    outcome: Retryable | Failed, attempt: int, seconds: float, *, retries: int, answered: bool
-) -> bool:
-    """Tell whether to send a request again.
-
-    Parameters
-    ----------
-    outcome
-        Of the last attempt.
-    attempt
-        Its number, from 1.
-    seconds
-        From the first attempt to the end of the next wait.
-    retries
-        Most attempts after the first one.
-    answered
-        Whether the server has answered any request before.
-    """
-    if isinstance(outcome, Failed) and outcome.final:
-        retries = 0
-    elif isinstance(outcome, Failed) and not outcome.connected and not answered:
-        retries = min(retries, MAX_FIRST_RETRIES)
-    return attempt <= retries and seconds <= PATIENCE_SECONDS
-
-
-def backoff_seconds(attempt: int, outcome: Retryable | Failed) -> float:
-    """Return how long to wait before the next attempt: what the server asks for, and on top of it a
-    random time up to a bound that doubles.
-    """
-    requested = min(outcome.wait, MAX_WAIT_SECONDS) if isinstance(outcome, Retryable) else 0.0
-    bound = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (attempt - 1))
-    return requested + random.uniform(0.0, bound)
-
-
-def is_charged(status: int, verdict: Usable | Retryable | PdframeError) -> bool:
-    """Tell whether the server charges tokens for an answer: it does where it carried out the
-    operation, not where it refused the request first.
+def is_charged(status: int, verdict: Retryable | PdframeError) -> bool:
+    """Tell whether the server charges tokens for an answer that is not usable: it does where it
+    carried out the operation, not where it refused the request first.
     """
     return (
         (200 <= status < 300 or 400 <= status < 500)
         and status not in (401, 429)
         and not isinstance(verdict, BlockedError)
-    )
-
-
-def gave_up(
-    where: str, outcome: Retryable | Failed, attempts: int, seconds: float, origin: str | None
-) -> PdframeError:
-    """Return the error for a request that is not sent again.
-
-    Parameters
-    ----------
-    where
-        How messages name the request.
-    outcome
-        Of the last attempt.
-    attempts, seconds
-        How many there were, and how long they took.
-    origin
-        The server.
-    """
-    tried = f"{attempts} attempt{'s' if attempts > 1 else ''} over {seconds:.0f} s"
-    if isinstance(outcome, Retryable):
-        if outcome.burst:
-            return RateLimitError(
-                f"{where} ran into the burst limit (HTTP 429) in {tried}: others use this token"
-                " at the same time. Wait a minute and stop what else runs with it."
-            )
-        return TransportError(
-            f"{where} got no usable answer in {tried}, last {outcome.reason}. Try again later.",
-            status=outcome.status,
-            attempts=attempts,
-        )
-    if not outcome.connected:
-        return TransportError(
-            f"{where}: {origin} could not be reached in {tried}: {outcome.reason}. "
-            "Check the company's name or base_url, the network and the proxy.",
-            attempts=attempts,
-        )
-    return TransportError(
-        f"{where} got no complete answer in {tried}, last {outcome.reason}. Try again later.",
-        attempts=attempts,
     )
 
 

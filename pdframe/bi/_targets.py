@@ -20,8 +20,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from pdframe._files import (
-    POLL_SECONDS,
-    acquire_lock,
+    locked_file,
     make_private,
     private_file,
     sweep_temporary,
@@ -132,14 +131,13 @@ class LocalFolder:
     def locked(self) -> Iterator[None]:
         """Wait for other exports into this folder."""
         path = self._path / LOCK
-        release = acquire_lock(path, POLL_SECONDS)
-        try:
-            yield
-        finally:
-            # While it is locked: whoever waits for a file without a name opens a new one.
-            with contextlib.suppress(OSError):
-                path.unlink()
-            release()
+        with locked_file(path):
+            try:
+                yield
+            finally:
+                # While it is locked: whoever waits for a file without a name opens a new one.
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:

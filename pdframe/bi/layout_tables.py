@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pdframe.bi._names import is_snake, snake
 from pdframe.bi._tables import BiTable
-from pdframe.cache.messages import reading_cache_instead
+from pdframe.cache.messages import UNANSWERED, suggest_cache
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, NotCachedError
 from pdframe.fields import Field, custom_fields, fold, name_columns, undeclared_parts
@@ -112,14 +112,16 @@ def refresh_all(account: Exporting, choice: Choice, *, is_star: bool) -> Refresh
         if name != VISITS and TABLES[name].parent is not None:
             continue
         tables = VISIT_TABLES if name == VISITS else (name,)
-        with reading_cache_instead(account._store, tables, f"account.{name}(refresh=False)"):
-            try:
-                for table in tables:
-                    account._syncer.refresh_if_stale(table, max_age=account._max_age)
-            except AccessError as error:
-                if error.status == 401 or choice.by_name:
-                    raise
-                withheld[name] = error
+        try:
+            for table in tables:
+                account._syncer.refresh_if_stale(table, max_age=account._max_age)
+        except AccessError as error:
+            if error.status == 401 or choice.by_name:
+                raise
+            withheld[name] = error
+        except UNANSWERED as error:
+            suggest_cache(error, account._store, tables, f"account.{name}(refresh=False)")
+            raise
     if is_star and "deals" not in withheld:
         # A star knows the deleted deals.
         account._syncer.list_deletions(max_age=account._max_age)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pdframe._files import refuse_broken_link, refuse_newer, seal, unseal, write_atomic
+from pdframe._files import locked_file, refuse_broken_link, refuse_newer, seal, unseal, write_atomic
 from pdframe.errors import CacheError
 
 __all__ = ["Accounts"]
 
 ACCOUNTS = "accounts.json"
+LOCK = ".accounts.lock"
 FORMAT = 1
 MAX_KEYS_PER_ACCOUNT = 8  # each session of a sandbox brings its own
 
@@ -39,8 +40,25 @@ class Accounts:
         known = self._read().get(digest)
         return known if isinstance(known, dict) and isinstance(known.get("key"), str) else None
 
+    def of_folder(self, key: str) -> dict[str, Any]:
+        """Return what is known of the account whose folder has this name; nothing where it is
+        unknown.
+        """
+        for known in self._read().values():
+            if isinstance(known, dict) and known.get("key") == key:
+                return known
+        return {}
+
     def put(self, digest: str, account: Mapping[str, Any]) -> None:
         """Keep the answer of `/users/me`; forget the oldest keys of the same account."""
+        try:
+            # Two sessions that open accounts at once must not forget each other's.
+            with locked_file(self.path.with_name(LOCK)):
+                write_atomic(self.path, seal(self._with(digest, account)))
+        except OSError as error:
+            raise CacheError(f"{self.path} could not be written: {error.strerror}.") from error
+
+    def _with(self, digest: str, account: Mapping[str, Any]) -> dict[str, Any]:
         accounts = self._read()
         accounts.pop(digest, None)
         same = [
@@ -51,10 +69,7 @@ class Accounts:
         for oldest in same[: max(0, len(same) - MAX_KEYS_PER_ACCOUNT + 1)]:
             del accounts[oldest]
         accounts[digest] = dict(account)
-        try:
-            write_atomic(self.path, seal(accounts))
-        except OSError as error:
-            raise CacheError(f"{self.path} could not be written: {error.strerror}.") from error
+        return accounts
 
     def _read(self) -> dict[str, Any]:
         try:

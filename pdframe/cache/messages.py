@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import pandas as pd
+
 from pdframe._files import locked_file, seal, unseal, write_atomic
 from pdframe._forks import renew_after_fork
 from pdframe._warnings import (
     Fact,
     Notice,
     collect_warnings,
-    fact_of,
     is_collecting,
-    is_said_once,
     warn,
     warn_beside,
 )
@@ -37,7 +37,10 @@ from pdframe.errors import (
     TransportError,
 )
 
-__all__ = ["DataWarnings", "reading_cache_instead"]
+__all__ = ["UNANSWERED", "DataWarnings", "suggest_cache"]
+
+UNANSWERED = (BlockedError, BudgetError, RateLimitError, TransportError)
+"""Errors of an API that does not answer, or is not asked: the cache may be read instead."""
 
 NAME = "warnings.json"
 _ROW = ("table", "column", "kind", "count", "example", "first_seen")
@@ -80,15 +83,18 @@ class DataWarnings:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def one_a_call(self, table: str = "", columns: Sequence[str] | None = None) -> Iterator[None]:
+    def one_a_call(self, table: str = "", columns: object = None) -> Iterator[None]:
         """Issue the warnings of the block as one, at its end.
 
         Parameters
         ----------
         table, columns
-            The table that is loaded, and its columns that were asked for; None: all. No table:
-            everything was asked for.
+            The table that is loaded, and its columns that were asked for; None, or no list of
+            names: all. No table: everything was asked for.
         """
+        names = None
+        if isinstance(columns, Sequence | pd.Index) and not isinstance(columns, str):
+            names = [str(name) for name in columns]
         messages: list[str] = []
         is_inner = getattr(self._calls, "inside", False)
         self._calls.inside = True
@@ -97,11 +103,11 @@ class DataWarnings:
                 yield
         except BaseException as error:
             self._calls.inside = is_inner
-            for message, notes in self._due(messages, table, columns):
+            for message, notes in self._due(messages, table, names):
                 warn_beside(error, message, notes)
             raise
         self._calls.inside = is_inner
-        for message, notes in self._due(messages, table, columns):
+        for message, notes in self._due(messages, table, names):
             warn(message, notes)
 
     def facts(self) -> list[dict[str, Any]]:
@@ -112,55 +118,45 @@ class DataWarnings:
         self, messages: Sequence[str], table: str, columns: Sequence[str] | None
     ) -> list[tuple[str, Sequence[str]]]:
         """Keep the facts of a call that ends; return the warnings to issue, each with what it sums
-        up.
+        up: of what was asked for, also in earlier calls where it was not. The others wait for later
+        calls.
         """
-        self._keep([fact for message in messages if (fact := fact_of(message))])
-        wanted = self._wanted(messages, table, columns)
+        notices = [message for message in messages if isinstance(message, Notice)]
+        self._keep([notice.fact for notice in notices if notice.fact])
+        wanted: dict[str, Notice] = {}
+        with self._lock:
+            for notice in [*self._unsaid.values(), *notices]:
+                fact = notice.fact
+                is_wanted = (not table or fact is None) or (
+                    fact.table == table
+                    and (columns is None or fact.column in ("", *columns) or fact.code in columns)
+                )
+                if is_wanted:
+                    wanted.setdefault(str(notice), notice)
+                    self._unsaid.pop(str(notice), None)
+                else:
+                    self._unsaid[str(notice)] = notice
         if not is_collecting():
-            return self._not_said(wanted)
+            return self._not_said([*wanted.values()])
         # Inside another call, which says it; or inside work that drops its warnings: then the next
         # call says it.
         if not getattr(self._calls, "inside", False):
-            self._hold(wanted)
-        return [(message, ()) for message in wanted]
+            self._hold([*wanted.values()])
+        return [(notice, ()) for notice in wanted.values()]
 
-    def _wanted(
-        self, messages: Sequence[str], table: str, columns: Sequence[str] | None
-    ) -> list[str]:
-        """Return the messages about what was asked for, with those of earlier calls that were not
-        asked for then; keep the others for later calls.
-        """
-
-        def is_wanted(fact: Fact | None) -> bool:
-            if fact is None or not table:
-                return True
-            wanted = columns is None or not fact.column or {fact.column, fact.code} & {*columns}
-            return fact.table == table and bool(wanted)
-
-        with self._lock:
-            for message in messages:
-                if isinstance(message, Notice) and not is_wanted(message.fact):
-                    self._unsaid[str(message)] = message
-            waiting = [notice for notice in self._unsaid.values() if is_wanted(notice.fact)]
-            for notice in waiting:
-                del self._unsaid[str(notice)]
-        chosen = [message for message in messages if is_wanted(fact_of(message))]
-        return list(dict.fromkeys([*waiting, *chosen]))
-
-    def _hold(self, messages: Sequence[str]) -> None:
+    def _hold(self, messages: Sequence[Notice]) -> None:
         """Keep the facts among messages for a later call."""
-        facts = [message for message in messages if isinstance(message, Notice) and message.fact]
         with self._lock:
-            self._unsaid.update({str(message): message for message in facts})
+            self._unsaid.update({str(message): message for message in messages if message.fact})
 
-    def _not_said(self, messages: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+    def _not_said(self, messages: Sequence[Notice]) -> list[tuple[str, Sequence[str]]]:
         """Return one warning of what was not said yet, which counts as said from now on."""
         with self._lock:
             new = [message for message in messages if str(message) not in self._said]
-            self._said.update(str(message) for message in new if is_said_once(message))
-        facts = [message for message in new if fact_of(message)]
+            self._said.update(str(message) for message in new if message.once)
+        facts = [message for message in new if message.fact]
         shown = [
-            message for message in new if not fact_of(message) or message in facts[:_MOST_SHOWN]
+            str(message) for message in new if not message.fact or message in facts[:_MOST_SHOWN]
         ]
         if len(facts) > _MOST_SHOWN:
             shown.append(f"{len(facts) - _MOST_SHOWN} more: account.warnings() lists them.")
@@ -203,13 +199,14 @@ class DataWarnings:
             return []
 
 
-@contextlib.contextmanager
-def reading_cache_instead(store: Store, tables: Iterable[str], call: str) -> Iterator[None]:
+def suggest_cache(error: PdframeError, store: Store, tables: Iterable[str], call: str) -> None:
     """Add to an error of the API the call that reads these tables from the cache, where all are
     cached.
 
     Parameters
     ----------
+    error
+        One of `UNANSWERED`.
     store
         The cache.
     tables
@@ -217,11 +214,7 @@ def reading_cache_instead(store: Store, tables: Iterable[str], call: str) -> Ite
     call
         The call, such as "account.deals(refresh=False)".
     """
-    try:
-        yield
-    except (BlockedError, BudgetError, RateLimitError, TransportError) as error:
-        with contextlib.suppress(CacheError):
-            if all(store.manifest(name) is not None for name in tables):
-                kept = _SAID.sub("", error.kept)
-                error.kept = f"{kept} {call} reads the cached table.".lstrip()
-        raise
+    with contextlib.suppress(CacheError):
+        if all(store.manifest(name) is not None for name in tables):
+            kept = _SAID.sub("", error.kept)
+            error.kept = f"{kept} {call} reads the cached table.".lstrip()

@@ -29,12 +29,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe._files import (
-    POLL_SECONDS,
     TEMPORARY,
     LockHandle,
     Part,
     PartWriter,
-    acquire_lock,
+    locked_file,
     make_private,
     refuse_broken_link,
     refuse_newer,
@@ -126,18 +125,16 @@ class Store:
     @contextlib.contextmanager
     def lock(self) -> Iterator[LockHandle]:
         """Keep all other processes and threads from writing to this cache; wait while one does."""
-        try:
-            handle = LockHandle(acquire_lock(self.root / ".lock", POLL_SECONDS))
-        except OSError as error:
-            raise CacheError(
-                f"The cache folder {self.root} cannot be locked: {error.strerror}. No request was"
-                " sent. Make it writable, give another one with cache_dir=..., or read what is"
-                " cached with refresh=False."
-            ) from error
-        try:
+        with contextlib.ExitStack() as locks:
+            try:
+                handle = locks.enter_context(locked_file(self.root / ".lock"))
+            except OSError as error:
+                raise CacheError(
+                    f"The cache folder {self.root} cannot be locked: {error.strerror}. No request"
+                    " was sent. Make it writable, give another one with cache_dir=..., or read what"
+                    " is cached with refresh=False."
+                ) from error
             yield handle
-        finally:
-            handle.release()
 
     # Manifests
 
@@ -403,7 +400,9 @@ class Store:
         are damage.
         """
         manifest = self.manifest(table)
-        return manifest or self.replace(Manifest(table, (), 0, now, now), empty)
+        if manifest is None:
+            manifest = self.publish(self.write_parts(Manifest(table, (), 0, now, now), [empty]))
+        return manifest
 
     def append(self, manifest: Manifest, table: pa.Table, *, synced_at: datetime) -> Manifest:
         """Add rows after those that are cached, in a part of their own.

@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from pdframe._values import UnfitError, any_text, clean
-from pdframe.fields import MAIN, Field, column_type, custom_fields
+from pdframe.fields import MAIN, Field, column_types, custom_fields
 from pdframe.frames.convert import (
     Cells,
     Problems,
@@ -62,9 +62,7 @@ class Layout:
         self.table = table
         known = tuple(fields)
         self.chosen = custom_fields(known, table.reserved)
-        self.kinds: dict[str, Type] = {
-            column.name: column_type(column, known) for column in table.columns
-        }
+        self.kinds: dict[str, Type] = column_types(table, known)
         for field in self.chosen:
             self.kinds |= {column: part.type for column, part in field.columns.items()}
         self.schema = pa.schema([(name, kind.storage) for name, kind in self.kinds.items()])

@@ -16,14 +16,13 @@ from pdframe._advice import did_you_mean
 from pdframe._warnings import OUTSIDE, UNDEFINED, Fact, warn
 from pdframe.errors import ArgumentError
 from pdframe.fields import (
-    OPTION_TYPES,
     Field,
     custom_fields,
     fold,
-    labelling_field,
     name_columns,
     option_id,
     option_labels,
+    optioned_fields,
     undefined_label,
 )
 from pdframe.frames.arrow import storage_schema, unify
@@ -129,7 +128,11 @@ def to_frame(
     if not labels:
         unlabelled = _names(arrow, table, known, added, labels=False)
         shown = {storage: unlabelled[storage] for storage in shown}
-    optioned = _optioned(table, known) if labels else {}
+    optioned: dict[str, dict[int | str, str]] = {}
+    if labels:
+        optioned = {column.name: {} for column in table.columns if column.options} | {
+            column: option_labels(field) for column, field in optioned_fields(known, table).items()
+        }
     # Most custom columns are all null. pandas never writes to Arrow's memory, so those of one type
     # share it.
     nulls = cache(lambda kind: pa.chunked_array([pa.nulls(arrow.num_rows, kind)]))
@@ -236,20 +239,6 @@ def _by_stored_name(
     return names
 
 
-def _optioned(table: Table, fields: Sequence[Field]) -> dict[str, dict[int | str, str]]:
-    """Return the labels by option id, for each storage column of options."""
-    labels: dict[str, dict[int | str, str]] = {}
-    for column in table.columns:
-        if column.options:
-            field = labelling_field(column, fields)
-            labels[column.name] = option_labels(field) if field else {}
-    return labels | {
-        field.code: option_labels(field)
-        for field in custom_fields(fields, table.reserved)
-        if field.type in OPTION_TYPES
-    }
-
-
 def _choose(
     columns: Sequence[str], names: Mapping[str, str], fields: Sequence[Field], *, labels: bool
 ) -> list[str]:
@@ -311,7 +300,7 @@ def _defined(
         for number in missing
     }
     if missing:
-        unknown.warn(list(added.values()), _count(values, missing))
+        unknown.warn(list(added.values()), values, missing)
     if not rest:
         return pa.array([*labels, *missing], values.type), [*labels.values(), *added.values()]
     # Ids of the other type cannot occur in the column, but their labels are categories, in option
@@ -346,7 +335,7 @@ def _words(
     }
     words = {value: value for value in distinct} | by_id | missing
     if missing:
-        unknown.warn(list(missing.values()), _count(values, list(missing)))
+        unknown.warn(list(missing.values()), values, list(missing))
     categories = [*dict.fromkeys([*options.values(), *(words[value] for value in distinct)])]
     places = {word: place for place, word in enumerate(categories)}
     codes = [-1 if value is None else places[words[value]] for value in values.to_pylist()]
@@ -362,24 +351,25 @@ class _Unknown:
     code: str
     kind: str
 
-    def warn(self, values: Sequence[object], cells: int) -> None:
-        """Warn of the values, with the number of cells that hold them."""
-        what, shown = "options that are not defined (any more)", [*map(str, values)]
+    def warn(
+        self,
+        words: Sequence[object],
+        cells: pa.Array | pa.ChunkedArray,
+        values: Sequence[object],
+    ) -> None:
+        """Warn of some values in the cells of a column, which `words` name."""
+        what, shown = "options that are not defined (any more)", [*map(str, words)]
         if self.kind == OUTSIDE:
-            what, shown = "values outside its vocabulary", [*map(shorten, values)]
+            what, shown = "values outside its vocabulary", [*map(shorten, words)]
+        holding = pc.is_in(cells, value_set=pa.array(values, cells.type))
+        count = int(pc.sum(holding).as_py() or 0)
         listed = ", ".join(shown[:MAX_LISTED]) + (
             f" and {len(shown) - MAX_LISTED} more" if len(shown) > MAX_LISTED else ""
         )
         warn(
             f"{self.table}, column {self.column!r} holds {what}: {listed}.",
-            fact=Fact(self.table, self.column, self.kind, cells, shown[0], self.code),
+            fact=Fact(self.table, self.column, self.kind, count, shown[0], self.code),
         )
-
-
-def _count(values: pa.Array | pa.ChunkedArray, some: Sequence[object]) -> int:
-    """Return how many of the values are some of these."""
-    chosen = pc.is_in(values, value_set=pa.array(some, values.type))
-    return int(pc.sum(chosen).as_py() or 0)
 
 
 def _list_labels(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdframe._relative_times import absolute
 from pdframe._warnings import collect_warnings
-from pdframe.cache.messages import reading_cache_instead
+from pdframe.cache.messages import UNANSWERED, suggest_cache
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, NotCachedError
@@ -126,11 +126,14 @@ def changes(
     2  advanced  Discovery       Demo  3800.0      187
     """
     store, tz = self._store, self.tz
-    with reading_cache_instead(store, ["deals"], "account.changes(..., refresh=False)"):
+    try:
         self.deals(refresh=refresh, labels=False, columns=["id"])
         stages, pipelines, users = (
             _names(load, refresh) for load in (self.stages, self.pipelines, self.users)
         )
+    except UNANSWERED as error:
+        suggest_cache(error, store, ["deals"], "account.changes(..., refresh=False)")
+        raise
     now = pd.Timestamp(server_now(store))
     first = absolute(since, now, tz, "since")
     end = now if until is None else absolute(until, now, tz, "until")

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pdframe._relative_times import absolute
 from pdframe._warnings import collect_warnings, deferred_warnings
 from pdframe.cache.issued_forecasts import IssuedForecasts
-from pdframe.cache.messages import reading_cache_instead
+from pdframe.cache.messages import UNANSWERED, suggest_cache
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
@@ -150,9 +150,12 @@ def forecast(
     if isinstance(seed, int) and not -(2**63) <= seed < 2**63:
         raise ArgumentError(f"seed={seed!r} must be a whole number of 64 bits.")
     call = "account.forecast(..., refresh=False)"
-    with reading_cache_instead(self._store, ["deals", "stages"], call):
+    try:
         deals, visits, stages, history = _frames(self, refresh)
         deals = _with_names(self, deals, by, refresh)
+    except UNANSWERED as error:
+        suggest_cache(error, self._store, ["deals", "stages"], call)
+        raise
     tz = self.tz
     now = max(
         pd.Timestamp(server_now(self._store)).as_unit("us"),

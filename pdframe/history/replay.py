@@ -20,7 +20,7 @@ from pdframe._named_periods import named_period
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
 from pdframe.cache.deleted_deals import DeletedDeals
-from pdframe.cache.messages import DataWarnings, reading_cache_instead
+from pdframe.cache.messages import UNANSWERED, DataWarnings, suggest_cache
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
@@ -139,12 +139,13 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
     """
     store = self._store
     call = "account.stage_visits(refresh=False)"
-    with (
-        self._data_warnings.one_a_call(STAGE_VISITS.name),
-        reading_cache_instead(store, ["deals", "stages"], call),
-    ):
-        self.deals(refresh=refresh, labels=False, columns=["id"])
-        self.stages(refresh=refresh, labels=False, columns=["id"])
+    with self._data_warnings.one_a_call(STAGE_VISITS.name):
+        try:
+            self.deals(refresh=refresh, labels=False, columns=["id"])
+            self.stages(refresh=refresh, labels=False, columns=["id"])
+        except UNANSWERED as error:
+            suggest_cache(error, store, ["deals", "stages"], call)
+            raise
     visits = to_frame(self._latest_visits.get(store, lambda: _visits(store)), STAGE_VISITS)
     visits.attrs["tz"] = self.tz
     return visits

@@ -1,6 +1,6 @@
 """The loaders of tables and the searches: functions that `Account` has as methods."""
 
-from pdframe.loaders import fields, lists, noticed, per_record, search, single, urls
+from pdframe.loaders import fields, lists, noticed, per_record, records, search, single, urls
 from pdframe.loaders.base import Columns, Connected, Refresh
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "lists",
     "noticed",
     "per_record",
+    "records",
     "search",
     "single",
     "urls",

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
-from pdframe.cache.messages import DataWarnings, reading_cache_instead
+from pdframe.cache.messages import UNANSWERED, DataWarnings, suggest_cache
 from pdframe.cache.store import Store
 from pdframe.errors import (
     AccessError,
@@ -102,7 +102,7 @@ def load(
     deleted
         Whether to add the known deleted deals, or their line items.
     """
-    with account._data_warnings.one_a_call(name, as_names(columns)):
+    with account._data_warnings.one_a_call(name, columns):
         check_flag("deleted", deleted)
         with_deleted_deals = deleted and name == "deals"
         table = DEALS_AND_DELETED if with_deleted_deals else TABLES[name]
@@ -120,9 +120,12 @@ def load(
                 rows = FilteredRows(rows, only(rows))
             return label_rows(account, rows, table, refresh, labels, names, chosen)
 
-        with reading_cache_instead(store, [name], f"account.{name}(refresh=False)"):
+        try:
             _refresh(syncer, table, name, refresh, account._max_age, with_deleted_deals)
             return read() if refresh is False else syncer.with_repair(read)
+        except UNANSWERED as error:
+            suggest_cache(error, store, [name], f"account.{name}(refresh=False)")
+            raise
 
 
 def _refresh(
@@ -158,13 +161,6 @@ def _refresh(
             f"{name}: its list of fields was damaged and is not reloaded yet: custom fields have"
             f" no labels. Call account.{name}(), or account.sync({table.field_list!r})."
         )
-
-
-def as_names(columns: object) -> list[str] | None:
-    """Return the columns that were asked for, as far as they are a list of names; None: all."""
-    if isinstance(columns, str) or not isinstance(columns, Sequence | pd.Index):
-        return None
-    return [str(name) for name in columns]
 
 
 def chosen_names(names: bool | None, default: bool | None) -> bool | None:
@@ -387,8 +383,8 @@ def lookups(
         )
     result = {}
     for column in columns:
-        result[column] = empty_lookup(column)
         if column.table in missing:
+            result[column] = empty_lookup(column)
             continue
         key = TABLES[column.table].key[0]
         try:
@@ -396,6 +392,7 @@ def lookups(
         except DamagedError:
             if not is_forgiving:
                 raise
+            result[column] = empty_lookup(column)
         else:
             result[column] = rows[key].combine_chunks(), rows[column.label].combine_chunks()
     return result

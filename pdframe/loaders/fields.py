@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pdframe._warnings import warn
-from pdframe.cache.messages import reading_cache_instead
+from pdframe.cache.messages import UNANSWERED, suggest_cache
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
 from pdframe.fields import Field, custom_fields, fields_frame
@@ -110,7 +110,7 @@ def _known_table(name: str) -> Table:
 def _fields_of(account: Connected, table: Table, refresh: Refresh) -> pd.DataFrame:
     syncer, name = account._syncer, str(table.field_list)
     call = f"account.fields({table.name!r}, refresh=False)"
-    with reading_cache_instead(account._store, [name], call):
+    try:
         if refresh is False and account._store.manifest(name) is None:
             raise NotCachedError(
                 f"{name!r} is not cached, and refresh=False sends no request. Call"
@@ -120,6 +120,9 @@ def _fields_of(account: Connected, table: Table, refresh: Refresh) -> pd.DataFra
             syncer.refresh_if_stale(name, max_age=account._max_age)
         elif refresh is not False:
             syncer.refresh(name, full=refresh == "full")
+    except UNANSWERED as error:
+        suggest_cache(error, account._store, [name], call)
+        raise
 
     def read() -> pd.DataFrame:
         known = syncer.fields(table)

@@ -47,6 +47,14 @@ _NUMBER = re.compile(r"[\s\d.+-]*")
 _DAYS = re.compile(r"(?<=[\d\s])d\b")
 
 
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise `ArgumentError` where the argument `name` is none of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(
+            f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}."
+        )
+
+
 def require_columns(
     frame: object, name: str, columns: Iterable[str], by: Iterable[str] = ()
 ) -> pd.DataFrame:

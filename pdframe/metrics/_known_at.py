@@ -10,7 +10,14 @@ import pandas as pd
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import FIRST_COUNTABLE, NULL, countable, micros, to_micros
+from pdframe.metrics._arguments import (
+    FIRST_COUNTABLE,
+    NULL,
+    check_choice,
+    countable,
+    micros,
+    to_micros,
+)
 from pdframe.metrics._columns import NO_ID, plain_ids
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Ints
@@ -235,10 +242,7 @@ def real_visits(
     ArgumentError
         As in `visits_known_at`; or `deleted` is neither.
     """
-    if not isinstance(deleted, str) or deleted not in get_args(Deleted):
-        raise ArgumentError(
-            f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
-        )
+    check_choice("deleted", deleted, get_args(Deleted))
     known_visits = visits_known_at(visits, when, tz)
     change = _changes_of_closed(known_visits)
     # A change that no snapshot showed by then is not a visit either.

@@ -94,18 +94,20 @@ def _after_discounts(
     return left, left
 
 
+def after_discount(lines: pd.DataFrame) -> Floats:
+    """Return one period of each line after its own discount, which takes nothing below zero, but
+    for a price that is negative itself.
+    """
+    full = amounts(lines, "quantity") * amounts(lines, "item_price")
+    discount = np.nan_to_num(amounts(lines, "discount"))
+    is_amount = equals(lines, "discount_type", "amount")
+    left = full - np.where(is_amount, discount, full * discount / 100)
+    return np.where(full >= 0, np.maximum(left, 0.0), left)
+
+
 def _taxed(lines: pd.DataFrame) -> tuple[Floats, Floats]:
     """Return one period of each line after its own discount, without tax and with it."""
-    full = amounts(lines, "quantity") * amounts(lines, "item_price")
-    discount, tax = (
-        np.nan_to_num(amounts(lines, "discount")),
-        1 + np.nan_to_num(amounts(lines, "tax")) / 100,
-    )
-    left = full - np.where(
-        equals(lines, "discount_type", "amount"), discount, full * discount / 100
-    )
-    # A discount takes nothing below zero, but for a price that is negative itself.
-    left = np.where(full >= 0, np.maximum(left, 0.0), left)
+    left, tax = after_discount(lines), 1 + np.nan_to_num(amounts(lines, "tax")) / 100
     # A tax of -100 % inside a price, or less, leaves no price without it.
     net = np.where(
         equals(lines, "tax_method", "inclusive"), left / np.where(tax > 0, tax, np.nan), left

@@ -10,8 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdframe._warnings import warn
-from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, Micros, local_days, require_columns, to_micros
+from pdframe.metrics._arguments import (
+    NULL,
+    Micros,
+    check_choice,
+    local_days,
+    require_columns,
+    to_micros,
+)
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -146,10 +152,7 @@ def check_deleted(deleted: object, deals: pd.DataFrame) -> None:
     """Raise `ArgumentError` where `deleted` is not such a choice; warn where `deals` has no deals
     to keep.
     """
-    if not isinstance(deleted, str) or deleted not in get_args(Deleted):
-        raise ArgumentError(
-            f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
-        )
+    check_choice("deleted", deleted, get_args(Deleted))
     if deleted == "keep" and "deleted_time" not in deals.columns and not deleted_rows(deals).any():
         warn(
             "deleted='keep': deals holds no deleted deal, so none is kept. Pass"

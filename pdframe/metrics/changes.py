@@ -13,6 +13,7 @@ from pdframe._warnings import collect_warnings
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     NULL,
+    check_choice,
     grouped,
     keyed,
     keys,
@@ -281,10 +282,7 @@ def known_changes(
     """Return the events as `changes` does; with `every` also wins and losses that were undone, and
     without a check that all events since `since` are known.
     """
-    if not isinstance(deleted, str) or deleted not in get_args(Deleted):
-        raise ArgumentError(
-            f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
-        )
+    check_choice("deleted", deleted, get_args(Deleted))
     tz = zone_of(tz, deals, history)
     first, end = period_window(since, until, tz)
     deals = require_columns(deals, "deals", ("id",))

@@ -18,6 +18,7 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     DAY,
     NULL,
+    check_choice,
     grouped,
     keys,
     micros,
@@ -199,10 +200,7 @@ def cohort(
     visits = require_columns(visits, "visits", VISITS)
     stages = require_columns(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
     names = keys(by, columns, visits, deals)
-    if skipped not in get_args(Skipped):
-        raise ArgumentError(
-            f"skipped must be one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
-        )
+    check_choice("skipped", skipped, get_args(Skipped))
     now = moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
     known_visits = real_visits(visits, now, tz, deleted)

@@ -15,6 +15,7 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     DAY,
     Micros,
+    check_choice,
     grouped,
     keyed,
     keys,
@@ -306,11 +307,7 @@ class _Visits:
         names = keys(by, columns, visits, deals)
         visits = require_columns(visits, "visits", VISITS)
         stages = require_columns(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
-        if deleted not in get_args(Deleted):
-            raise ArgumentError(
-                f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not"
-                f" {deleted!r}."
-            )
+        check_choice("deleted", deleted, get_args(Deleted))
         known_visits = real_visits(visits, until, tz, "keep" if deleted == "keep" else "drop")
         now, over = to_micros(until), known_visits.left != NEVER
         _warn_of_unseen(known_visits)

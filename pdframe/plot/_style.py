@@ -62,6 +62,9 @@ MOST_ROWS, MOST_CURVES = 36, len(MARKERS)
 
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 """Properties of every text that may hold a CRM's words: dollars are dollars, not mathtext."""
+# In points at the default size of type: from the axis to a table under it, and from line to line
+# there.
+_FIRST_LINE, _NEXT_LINE = 46, 13
 
 
 def chart(draw: Callable[Chart, Axes]) -> Callable[Chart, Axes]:
@@ -196,6 +199,14 @@ def note(
         annotation_clip=False,
         **properties,
     )
+
+
+def note_under(
+    ax: Axes, x: float, line: int, text: str, *, at: Any, color: str, ha: str = "center"
+) -> None:
+    """Write a small text under the ticks of an axis, in a line of such texts, from 0."""
+    shift = (-22 if ha == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE))
+    note(ax, x, 0, text, at=at, color=color, size=small(), ha=ha, shift=shift)
 
 
 def ticks(ax: Axes, most: float, inches: float) -> None:

@@ -16,9 +16,6 @@ from pdframe.plot import _style as style
 
 _NEEDED = ("horizon", "bin", "n", "p_mean", "share", "low", "high")
 
-# In points at the default size of type: from the axis to the counts under it, and from line to line
-# there.
-_FIRST_LINE, _NEXT_LINE = 46, 13
 _BINS = 10
 _NUMBER = re.compile(r"[\s\d.,+-]*")
 # Of the axis: how far the marks of two horizons are apart.
@@ -196,22 +193,13 @@ def _write_counts(
 ) -> None:
     """Write under the axis how many deals each bin holds, one line a curve."""
     pen = style.pen(ax)
-
-    def write(x: float, at: Any, line: float, text: str, color: str, side: str) -> None:
-        shift = (-22 if side == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE))
-        style.note(ax, x, 0, text, at=at, color=color, size=style.small(), ha=side, shift=shift)
-
-    write(0, ax.transAxes, 0, "deals", pen.faint, "right")
+    left = ax.transAxes
+    style.note_under(ax, 0, 0, "deals", at=left, color=pen.faint, ha="right")
     for curve, name in enumerate(names):
-        write(0, ax.transAxes, curve + 1, style.shown(name, 20), pen.ink, "right")
+        shown = style.shown(name, 20)
+        style.note_under(ax, 0, curve + 1, shown, at=left, color=pen.ink, ha="right")
         for at in np.flatnonzero((number == curve) & (count > 0)):
             # At the middle of the bin: counts stand under each other.
             middle = (place[at] - 0.5) / _BINS
-            write(
-                middle,
-                ax.get_xaxis_transform(),
-                curve + 1,
-                style.number(count[at]),
-                pen.ink,
-                "center",
-            )
+            under, text = ax.get_xaxis_transform(), style.number(count[at])
+            style.note_under(ax, middle, curve + 1, text, at=under, color=pen.ink)

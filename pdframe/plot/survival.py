@@ -17,9 +17,6 @@ _NEEDED = ("stage_id", "stage", "days", "at_risk", "survival", "low", "high")
 
 # A curve ends where fewer visits are at risk, or than one in `_ONE_OF` where that is less.
 _AT_RISK, _ONE_OF = 10, 10
-# In points at the default size of type: from the axis to the table under it, and from line to line
-# there.
-_FIRST_LINE, _NEXT_LINE = 46, 13
 
 
 @style.chart
@@ -197,16 +194,12 @@ def _at_risk(
     ticks = [tick for tick in locator.tick_values(0, last) if 0 <= tick <= last]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     under, pen = ax.get_xaxis_transform(), style.pen(ax)
-
-    def write(x: float, at: Any, line: float, text: str, color: str, side: str) -> None:
-        shift = (-22 if side == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE))
-        style.note(ax, x, 0, text, at=at, color=color, size=style.small(), ha=side, shift=shift)
-
-    write(0, ax.transAxes, 0, "at risk", pen.faint, "right")
+    left = ax.transAxes
+    style.note_under(ax, 0, 0, "at risk", at=left, color=pen.faint, ha="right")
     for curve, (name, column) in enumerate(zip(names, drawn, strict=True)):
-        write(0, ax.transAxes, curve + 1, name, pen.ink, "right")
+        style.note_under(ax, 0, curve + 1, name, at=left, color=pen.ink, ha="right")
         for tick in ticks:
             row = np.searchsorted(column["days"], tick, side="left")
             if row < len(column["days"]):
                 text = style.number(column["at_risk"][row])
-                write(tick, under, curve + 1, text, pen.ink, "center")
+                style.note_under(ax, tick, curve + 1, text, at=under, color=pen.ink)

@@ -283,7 +283,7 @@ class ChildrenSync:
             # An interruption can happen anywhere: a batch must not be added twice, nor a state
             # without its rows.
             batch = _Batch()
-            fetched.add(rows)
+            fetched.pages.append(rows)
             states.append(batch_states)
             fetched.problems.merge(problems)
             position = replace(run.reached.position, problems=fetched.problems)

@@ -70,6 +70,26 @@ class Fetcher:
         # not kept.
         self.keep_deleted: Callable[[pa.Table, datetime | None], None] | None = None
 
+    def fetch_list(self, fetched: FetchResult, each: Sequence[int] = ()) -> None:
+        """Add every page of the lists of a table that reports no changes; of a list that takes one
+        id a request, for `each` id. An id that was deleted since it was listed has no rows; if all
+        were, that is an error.
+        """
+        for source in self.table.sources:
+            params, deleted = dict(source.params), 0
+            if source.each is None:
+                for _ in self.paginate(fetched, source, params):
+                    pass
+                continue
+            for number in each:
+                try:
+                    for _ in self.paginate(fetched, source, params | {source.each[0]: number}):
+                        pass
+                except ResponseError as error:
+                    deleted += 1
+                    if error.status != NOT_FOUND or deleted == len(each):
+                        raise
+
     def fetch_changes(
         self,
         fetched: FetchResult,
@@ -99,8 +119,9 @@ class Fetcher:
         """
         since = dict(fetched.watermarks)
         saved = checkpoint.load() if checkpoint is not None else None
-        position, reads_deletions = resume_changes(saved, fetched.began, reads_deletions)
+        position = Position(fetched.began)
         if saved is not None:
+            position, reads_deletions = resume_changes(saved)
             fetched.resume(saved)
             fetched.watermarks = dict(position.marks)
         for number, source in enumerate(self.table.sources):
@@ -282,7 +303,7 @@ class Fetcher:
                 flags = pc.or_kleene(rows["is_deleted"], says_deleted)
                 place = rows.column_names.index("is_deleted")
                 rows = rows.set_column(place, rows.schema.field("is_deleted"), flags)
-        fetched.add(rows)
+        fetched.pages.append(rows)
         if self.keep_deleted is not None:
             deleted = rows.filter(pc.fill_null(rows["is_deleted"], False))
             self.keep_deleted(deleted, page.server_time)
@@ -306,7 +327,7 @@ def stage_page(
     checkpoint.append(rows, position, states)
     if states is not None:
         fetched.staged_states.append(states)
-    if fetched.buffered_bytes > options.buffer_bytes:
+    if sum(rows.get_total_buffer_size() for rows in fetched.pages) > options.buffer_bytes:
         together = pa.concat_tables(fetched.pages, promote_options="default")
         staged_states = pa.concat_tables(fetched.staged_states) if fetched.staged_states else None
         run = checkpoint.compact(arrange(checkpoint.table, together), position, staged_states)
@@ -342,8 +363,6 @@ class FetchResult:
         Rows on disk, each run in key order.
     staged_states
         The fetch states that were staged with `pages`, if they are children.
-    buffered_bytes
-        Size of `pages`.
     problems
         Cells and rows that could not be kept as they are.
     deleted
@@ -366,7 +385,6 @@ class FetchResult:
     pages: list[pa.Table] = field(default_factory=list)
     runs: list[SortedRun] = field(default_factory=list)
     staged_states: list[pa.Table] = field(default_factory=list)
-    buffered_bytes: int = 0
     problems: Problems = field(default_factory=Problems)
     deleted: list[Any] = field(default_factory=list)
     watermarks: dict[str, str] = field(default_factory=dict)
@@ -377,26 +395,15 @@ class FetchResult:
     first_list_reread: bool = False
     deletion_lists: set[str] = field(default_factory=set)
 
-    def add(self, rows: pa.Table) -> None:
-        """Add the rows of a page."""
-        self.pages.append(rows)
-        self.buffered_bytes += rows.get_total_buffer_size()
-
     def move_to_run(self, run: SortedRun) -> None:
         """Replace the rows in memory by the run that holds them."""
         # In one step: an interruption can happen anywhere, and rows must not be in both.
-        self.runs, self.pages, self.staged_states, self.buffered_bytes = (
-            [*self.runs, run],
-            [],
-            [],
-            0,
-        )
+        self.runs, self.pages, self.staged_states = [*self.runs, run], [], []
 
     def resume(self, saved: CheckpointState) -> None:
         """Add the rows that an earlier run staged."""
         self.runs, self.pages = list(saved.runs), list(saved.pages)
         self.resumed_pages = saved.page_count
-        self.buffered_bytes = sum(rows.get_total_buffer_size() for rows in self.pages)
         self.problems.merge(saved.position.problems)
 
     def resume_children(
@@ -418,7 +425,6 @@ class FetchResult:
             else:
                 self.pages.append(staged.filter(pc.is_in(staged[parent_id], value_set=parents)))
                 self.staged_states.append(states)
-        self.buffered_bytes = sum(rows.nbytes for rows in self.pages)
         return newest_states(*(states for _, states in usable))
 
     def columns(self, names: Sequence[str]) -> Iterator[pa.Table]:

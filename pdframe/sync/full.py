@@ -1,4 +1,6 @@
-"""Fetch a complete table: every page of every list that it is made of, a long list by ranges."""
+"""Fetch a complete table that reports changes: every page of every list that it is made of, a long
+list by ranges.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,10 @@ import pyarrow.compute as pc
 from pdframe.api.client import Page
 from pdframe.api.limits import WINDOW_SECONDS
 from pdframe.cache.checkpoint import Checkpoint, Position
-from pdframe.errors import ResponseError
 from pdframe.schema import Source, Table
 from pdframe.sync.catch_up import catch_up
 from pdframe.sync.concurrency import map_unordered
 from pdframe.sync.fetch import (
-    NOT_FOUND,
     Fetcher,
     FetchResult,
     RestartRequiredError,
@@ -70,8 +70,8 @@ class FullScan:
     # Lists that were read by ranges: rows that moved meanwhile are in no page.
     _to_catch_up: dict[Source, RangeScan] = field(default_factory=dict)
 
-    def fetch(self, began: datetime, each: Sequence[int] = ()) -> FetchResult:
-        """Fetch every page of every list; of a list that takes one id a request, for `each` id.
+    def fetch(self, began: datetime) -> FetchResult:
+        """Fetch every page of every list.
 
         Where an earlier run staged pages, this one resumes after them, and ends with what changed
         since that run began; so does one that read a list by ranges. A table of several lists that
@@ -96,12 +96,7 @@ class FullScan:
             fetched.began, fetched.server_time = position.began, position.server_time
         last_sync_at = position.server_time if fetched.resumed_pages else None
         count = len(self.fetcher.table.sources)
-        for number, source in enumerate(self.fetcher.table.sources):
-            if number < position.source:
-                continue
-            if source.each is not None:
-                self._fetch_each(fetched, source, each)
-                continue
+        for number in range(position.source, count):
             start = position if number == position.source else Position(began)
             for rows, reached in self._fetch_list(fetched, number, start, last_sync_at):
                 following = number if reached.cursor or reached.ranges else number + 1
@@ -233,22 +228,6 @@ class FullScan:
         elif not fetched.resumed_pages and source not in self._to_catch_up:
             for _ in self.fetcher.changes_in(source, fetched, fetched.watermarks):
                 pass
-
-    def _fetch_each(self, fetched: FetchResult, source: Source, each: Sequence[int]) -> None:
-        """Add the rows of a list that takes one id a request. An id that was deleted since it was
-        listed has none; if all were, that is an error.
-        """
-        name = source.each[0] if source.each else "id"
-        deleted = 0
-        for number in each:
-            params = {**dict(source.params), name: number}
-            try:
-                for _ in self.fetcher.paginate(fetched, source, params):
-                    pass
-            except ResponseError as error:
-                deleted += 1
-                if error.status != NOT_FOUND or deleted == len(each):
-                    raise
 
 
 def update_times(rows: pa.Table) -> Times:

@@ -27,7 +27,7 @@ from pdframe._files import Part
 from pdframe.cache.parts import HIGHEST, LOWEST, InMemory, SortedRun, newest_rows, split_key_ranges
 from pdframe.fields import Field
 from pdframe.frames import Problems, is_sorted, storage_schema, unify
-from pdframe.schema import Table
+from pdframe.schema import Parent, Table
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 CachedParts = Sequence[tuple[Part, SortedRun]]
@@ -98,7 +98,7 @@ class Merger:
         self.problems = Problems()
         self._table, self._fields = table, fields
         # Of children, several rows have one key: the column that orders them, if any.
-        self._order = _order_of(table)
+        self._order = _order_of(table, parent) if parent else None
         # Children without an id are compared as they are.
         self._identity = ("id" if "id" in table.by_name else None) if parent else self.key
         self._range_bytes = options.record_part_bytes if parent else options.merge_part_bytes
@@ -313,7 +313,7 @@ def arrange(table: Table, rows: pa.Table) -> pa.Table:
     """
     if table.parent is None:
         return newest_rows(rows, table.key[0])
-    return _sort(rows, table.parent.id, _order_of(table))
+    return _sort(rows, table.parent.id, _order_of(table, table.parent))
 
 
 def drop_deleted(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.Table:
@@ -329,11 +329,9 @@ def drop_deleted(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.T
     return rows.filter(is_there)
 
 
-def _order_of(table: Table) -> str | None:
-    """Return the column that orders the children of one parent; None: rows have no parent."""
-    if table.parent is None:
-        return None
-    return table.parent.order or ("id" if table.key == ("id",) else "")
+def _order_of(table: Table, parent: Parent) -> str:
+    """Return the column that orders the children of one parent; empty: none does."""
+    return parent.order or ("id" if table.key == ("id",) else "")
 
 
 def _sort(rows: pa.Table, key: str, order: str | None) -> pa.Table:

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.store import Store
-from pdframe.fields import OPTION_TYPES, custom_fields, labelling_field, option_labels, read_fields
+from pdframe.fields import option_labels, optioned_fields, read_fields
 from pdframe.frames import is_unknown
-from pdframe.schema import TABLES, Table
+from pdframe.schema import TABLES
 from pdframe.schema.field_lists import FIELD_LISTS
 
 METADATA = FIELD_LISTS | {
@@ -90,8 +90,20 @@ def unexplained(store: Store, name: str) -> dict[str, str]:
     manifest = store.manifest(name)
     if manifest is None:
         return {}
-    known = _explained(store, TABLES[name])
+    table, fields = TABLES[name], TABLES[name].field_list
+    # For each column of ids or options: the list that explains it, and what is in that list.
+    known: dict[str, tuple[str, set[str]]] = {}
     missing: dict[str, set[str]] = {}
+    for added in table.names:
+        if added.table in METADATA and store.manifest(added.table) is not None:
+            key = TABLES[added.table].key[0]
+            ids = store.read(added.table, [key])[key].to_pylist()
+            known[added.id] = added.table, set(map(str, ids))
+    listed = []
+    if fields is not None and store.manifest(fields) is not None:
+        listed = store.read(fields).to_pylist()
+        for column, field in optioned_fields(read_fields(listed), table).items():
+            known[column] = fields, set(map(str, option_labels(field)))
     for part in store.read_parts(manifest, sorted(known)):
         for column in part.column_names:
             other, ids = known[column]
@@ -100,11 +112,10 @@ def unexplained(store: Store, name: str) -> dict[str, str]:
                 values = pc.list_flatten(values)
             present = set(map(str, pc.unique(values).drop_null().to_pylist()))
             missing.setdefault(other, set()).update(present - ids)
-    fields = TABLES[name].field_list
-    if fields is not None and store.manifest(fields) is not None:
+    if fields is not None and listed:
         # Columns that the list of fields does not describe.
-        codes = set(store.read(fields, ["field_code"])["field_code"].to_pylist())
         undescribed = {field.name for field in store.schema(name) if is_unknown(field)}
+        codes = {row["field_code"] for row in listed}
         missing.setdefault(fields, set()).update(undescribed - codes)
     return {
         other: hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
@@ -121,31 +132,3 @@ def _newest_update(store: Store, name: str) -> datetime | None:
     parts = store.read_parts(manifest, ["update_time"])
     times = (pc.max(part["update_time"]).as_py() for part in parts if part.column_names)
     return max(filter(None, times), default=None)
-
-
-def _explained(store: Store, table: Table) -> dict[str, tuple[str, set[str]]]:
-    """Return, for each column of ids or of options, the list of metadata that explains it, and the
-    ids or options there.
-    """
-    known: dict[str, tuple[str, set[str]]] = {}
-    for added in table.names:
-        if added.table in METADATA and store.manifest(added.table) is not None:
-            key = TABLES[added.table].key[0]
-            ids = store.read(added.table, [key])[key].to_pylist()
-            known[added.id] = added.table, set(map(str, ids))
-    name = table.field_list
-    if name is None or store.manifest(name) is None:
-        return known
-    fields = read_fields(store.read(name).to_pylist())
-    optioned = {
-        field.code: field
-        for field in custom_fields(fields, table.reserved)
-        if field.type in OPTION_TYPES
-    } | {
-        column.name: field
-        for column in table.columns
-        if column.options and (field := labelling_field(column, fields)) is not None
-    }
-    return known | {
-        column: (name, set(map(str, option_labels(field)))) for column, field in optioned.items()
-    }

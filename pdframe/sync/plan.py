@@ -19,6 +19,8 @@ of a fetch of           fetched again after a crash
 a table that was done   nothing, for a while (`skip_note`)
 a complete list         what changed since the fetch began; where that is 29 days ago, everything:
                         deletions are listed for 30 days (`resume_position`)
+a short list, of a      all of it: its pages are not staged (`Fetcher.fetch_list`)
+table without changes
 changes                 the changes of the lists that were done, and the lists of deletions
                         (`resume_changes`)
 line items,             the deals whose fingerprint changed since; where the fetch began 7 days ago,
@@ -174,7 +176,14 @@ def plan(
         return Plan("incremental")
     if schema is None or not table.incremental:
         return Plan("full")
-    if is_cheaper_to_reload(table, manifest.rows, policy.options):
+    full = sum(source.cost for source in table.sources) + (
+        table.sources[0].cost if len(table.sources) > 1 else 0
+    )
+    changes = sum(source.cost * (1 + source.deletions) for source in table.sources)
+    reload_rows = policy.options.reload_rows
+    most = policy.options.page_size if reload_rows is None else reload_rows
+    if manifest.rows <= most and full <= changes:
+        # The complete table costs no more than its changes and deletions, and proves more.
         return Plan("full")
     if any(source.path not in manifest.state for source in table.sources):
         return Plan("full")
@@ -210,16 +219,13 @@ def resume_position(
     return saved.position
 
 
-def resume_changes(
-    saved: CheckpointState | None, began: datetime, reads_deletions: bool
-) -> tuple[Position, bool]:
-    """Return where a fetch of changes continues, and whether it reads the lists of deletions.
+def resume_changes(saved: CheckpointState) -> tuple[Position, bool]:
+    """Return where an interrupted fetch of changes continues, and whether it reads the lists of
+    deletions.
 
     The lists before the position are requested again from their saved watermarks. The staged pages
     may have been requested without deleted rows.
     """
-    if saved is None:
-        return Position(began), reads_deletions
     return saved.position, True
 
 
@@ -367,16 +373,6 @@ def is_old(time: datetime, age: timedelta | None, now: datetime) -> bool:
     clock was set, and says nothing about age.
     """
     return age is not None and (now - time >= age or now - time < -age)
-
-
-def is_cheaper_to_reload(table: Table, rows: int, options: SyncOptions) -> bool:
-    """Whether the complete table costs no more than its changes and deletions, and proves more."""
-    full = sum(source.cost for source in table.sources) + (
-        table.sources[0].cost if len(table.sources) > 1 else 0
-    )
-    changes = sum(source.cost * (1 + source.deletions) for source in table.sources)
-    most = options.page_size if options.reload_rows is None else options.reload_rows
-    return rows <= most and full <= changes
 
 
 def dependencies(name: str) -> list[str]:

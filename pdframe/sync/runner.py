@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from pdframe._progress import NoTick, Tick
 from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
-from pdframe.api.limits import Spent, TokenBudget
+from pdframe.api.limits import Spent
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.parts import release_memory
@@ -34,7 +34,7 @@ from pdframe.sync.keep_going import (
 )
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import METADATA, note_if_newer, note_unexplained, outdated_lists
-from pdframe.sync.options import DEFAULT_OPTIONS, UNAVAILABLE, SyncOptions
+from pdframe.sync.options import UNAVAILABLE
 from pdframe.sync.plan import (
     ALWAYS,
     Policy,
@@ -47,7 +47,7 @@ from pdframe.sync.plan_costs import Estimate, Pricing
 from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
 from pdframe.sync.reporting import WorkerReporter, tables_at_once
 from pdframe.sync.schedule import Schedule, begin, finish, unfinished_since
-from pdframe.sync.table_sync import Outcome, SyncRow, TableSync, sync_row, unable
+from pdframe.sync.table_sync import FETCHED, Outcome, SyncRow, TableSync, sync_row, unable
 
 # A table of that many rows gives memory back after its sync.
 RELEASE_ROWS = 5_000
@@ -56,17 +56,18 @@ Progress = Callable[..., AbstractContextManager[Tick]]
 T = TypeVar("T")
 
 
+@dataclass(eq=False, kw_only=True)
 class Syncer:
     """Bring cached tables up to date.
 
     Parameters
     ----------
-    client, store, budget
-        The HTTP client, the cache, and the count of tokens.
+    client, store
+        The HTTP client, which has the count of tokens, and the cache.
     progress
         Opens a progress bar, as `pdframe._progress.Bars` does.
-    full_every
-        How old the last full load of a table may be; None: any age.
+    policy
+        What a sync of named tables must reload, and may leave as it is.
     metadata_age
         How old lists of metadata may be in a sync of everything and in loaders; None: any age.
     deletions_age
@@ -74,32 +75,16 @@ class Syncer:
         age.
     now
         This machine's clock.
-    options
-        Sizes, numbers of threads and thresholds.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        store: Store,
-        budget: TokenBudget,
-        *,
-        progress: Progress,
-        full_every: timedelta | None = None,
-        metadata_age: timedelta | None = ALWAYS,
-        deletions_age: timedelta | None = ALWAYS,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        options: SyncOptions = DEFAULT_OPTIONS,
-    ) -> None:
-        self.client = client
-        self.store = store
-        self.budget = budget
-        self.progress = progress
-        self.metadata_age = metadata_age
-        self.deletions_age = deletions_age
-        self.now = now
-        self.policy = Policy(full_every=full_every, options=options)
-        self._repaired: set[str] = set()
+    client: Client
+    store: Store
+    progress: Progress
+    policy: Policy
+    metadata_age: timedelta | None = ALWAYS
+    deletions_age: timedelta | None = ALWAYS
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _repaired: set[str] = field(default_factory=set, init=False)
 
     def sync(
         self,
@@ -144,7 +129,7 @@ class Syncer:
         priced = pricing.estimate(requested)
         for table in self._kept_up_to_date() if not named else ():
             due, smallest = len(records_due(table, False)), policy.options.keep_going_tokens
-            priced.append(estimated(table, due, self.budget, smallest, priced))
+            priced.append(estimated(table, due, self.client.budget, smallest, priced))
         return priced
 
     def refresh_if_stale(self, name: str, *, max_age: timedelta | None) -> None:
@@ -200,7 +185,7 @@ class Syncer:
         else:
             self.refresh(parent, full=refresh == "full")
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
-        with self.store.lock(), self.budget.track(name) as spent, self._bar(name) as tick:
+        with self.store.lock(), self.client.budget.track(name) as spent, self._bar(name) as tick:
             self.store.prepare()
             try:
                 self._children(table, tick).run(want)
@@ -301,15 +286,15 @@ class Syncer:
                 self.store.lock(),
                 saying_what_is_kept(done, self.store),
                 self._bar(name) as tick,
-                self.budget.track(name) as spent,
+                self.client.budget.track(name) as spent,
             ):
                 self.store.prepare()
                 children = self._children(table, tick)
-                refused = go_on(children, self.budget, source.cost)
+                refused = go_on(children, self.client.budget, source.cost)
                 self._note_tokens(name, spent)
             smallest = children.options.keep_going_tokens
             text = sync_note(
-                table, children.fetched, spent.tokens, children.total, self.budget, smallest
+                table, children.fetched, spent.tokens, children.total, self.client.budget, smallest
             )
             row = sync_row(self.store, name, Outcome("incremental", children.counts, text), spent)
             if refused is not None:
@@ -338,7 +323,7 @@ class Syncer:
         """Read the lists of metadata that lack an id or a hash of the rows of a table that was
         synced, as far as the API gives them.
         """
-        if name not in done or not done[name].is_synced:
+        if name not in done or done[name].mode not in FETCHED:
             return
         with self.store.lock():
             outdated = outdated_lists(self.store, name)
@@ -389,16 +374,16 @@ class Syncer:
     ) -> SyncRow:
         table, missing = TABLES[name], ""
         fetcher = Fetcher(self.client, table, self.fields(table), tick, policy.options)
-        with self.budget.track(name) as spent:
+        with self.client.budget.track(name) as spent:
             try:
-                outcome = TableSync(table, fetcher, self.store, self.now, policy).run()
+                outcome = TableSync(table, fetcher, self.store, self.now, policy, spent).run()
             except AccessError as error:
                 if strict or error.status not in UNAVAILABLE:
                     raise
                 outcome = Outcome("unavailable", Counts(), str(error))
                 missing = error.missing
                 note_withheld(self.store, name)
-        if outcome.mode != "unavailable":
+        if outcome.mode != "unavailable" and table.parent is not None:
             self._note_tokens(name, spent)
         manifest = self.store.usable_manifest(name)
         if manifest is not None and manifest.rows >= RELEASE_ROWS:
@@ -412,7 +397,7 @@ class Syncer:
             # Checked again under the lock: another process may have done the work meanwhile.
             if not is_due():
                 return
-            with self._bar(table.name) as tick, self.budget.track(table.name):
+            with self._bar(table.name) as tick, self.client.budget.track(table.name):
                 fields, options = self.fields(table), self.policy.options
                 fetcher = Fetcher(self.client, table, fields, tick, options)
                 TableSync(table, fetcher, self.store, self.now, self.policy).list_deletions()
@@ -443,7 +428,7 @@ class Syncer:
             place=place if len(names) > 1 else "",
             unit=table.parent.table if table.parent else "rows",
             cost=table.sources[0].cost if table.parent else 0,
-            tokens_left=lambda: self.budget.tokens_left,
+            tokens_left=lambda: self.client.budget.tokens_left,
         )
 
     def _children(self, table: Table, tick: Tick) -> ChildrenSync:
@@ -459,7 +444,9 @@ class Syncer:
         return is_old(manifest.synced_at, age, self.now())
 
     def _note_tokens(self, name: str, spent: Spent) -> None:
-        """Write the cost of a sync into the manifest, where another cost stands there."""
+        """Write the cost of a table that is fetched record by record into its manifest, where
+        another cost stands there.
+        """
         manifest = self.store.manifest(name)
         if manifest is not None and manifest.tokens != spent.tokens:
             self.store.publish(replace(manifest, tokens=spent.tokens))
@@ -473,7 +460,7 @@ def saying_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[N
     try:
         yield
     except PdframeError as error:
-        finished = [name for name, row in done.items() if row.is_synced]
+        finished = [name for name, row in done.items() if row.mode in FETCHED]
         now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
         begun = [
             f"Pages of {name} are saved: the next sync resumes from them."

@@ -19,7 +19,7 @@ from pdframe.errors import CacheError
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import note_if_newer, note_unexplained, outdated_lists
 from pdframe.sync.plan import Policy, dependencies, in_order, skip_note
-from pdframe.sync.table_sync import Outcome, SyncRow, sync_row, unable
+from pdframe.sync.table_sync import FETCHED, Outcome, SyncRow, sync_row, unable
 
 UNFINISHED = "unfinished.json"
 
@@ -125,10 +125,10 @@ class Schedule:
         """Request the lists of metadata that lack an id or a hash of the rows of a table, unless
         they were read after these.
         """
-        if not row.is_synced and (row.mode == "unavailable" or not row.was_requested):
+        if row.mode not in FETCHED and (row.mode == "unavailable" or not row.was_requested):
             return
         # The interrupted sync may have stopped before it read the lists.
-        if not row.is_synced and self._store.is_damaged(row.table):
+        if row.mode not in FETCHED and self._store.is_damaged(row.table):
             return
         for other in outdated_lists(self._store, row.table):
             read = self._done.get(other)

@@ -7,7 +7,7 @@ appends each to the checkpoint of the table, and an interrupted sync resumes by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
@@ -41,6 +41,8 @@ from pdframe.sync.plan import UP_TO_DATE, Policy, lists_of, plan, required_rows
 from pdframe.sync.range_scan import Times
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
+FETCHED = frozenset({"full", "incremental"})
+"""Modes of a table that a sync fetched."""
 
 
 class Outcome(NamedTuple):
@@ -70,11 +72,6 @@ class SyncRow:
     seconds: float
     note: str
     missing: str = ""
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether this sync fetched the table."""
-        return self.mode in ("full", "incremental")
 
     @property
     def was_requested(self) -> bool:
@@ -147,6 +144,8 @@ class TableSync:
         This machine's clock.
     policy
         What must be reloaded, and what may stay.
+    spent
+        What the sync costs, for the manifest.
     """
 
     table: Table
@@ -154,6 +153,7 @@ class TableSync:
     store: Store
     now: Callable[[], datetime]
     policy: Policy
+    spent: Spent = field(default_factory=Spent)
     _deletions: Deletions | None = None
     _states: pa.Table | None = None
 
@@ -256,26 +256,33 @@ class TableSync:
             work.note, work.is_restarted = f"restarted: {reason}", True
 
     def _fetch_all(self, work: _Work) -> FetchResult:
-        """Fetch every row of a list."""
-        checkpoint = self._checkpoint() if self.table.incremental else None
-        expected: list[Times] = []
-        if work.cached is not None and any(source.windows for source in self.table.sources):
-            # When the cached rows of each list were updated: such a list is read by ranges.
-            times = pa.table({"update_time": work.cached["update_time"]})
-            lists = lists_of(self.table, work.cached)
-            expected = [np.sort(update_times(times.filter(is_in_list))) for is_in_list in lists]
-        each = self.table.sources[0].each
-        ids = self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
-        try:
-            fetched = FullScan(self.fetcher, checkpoint, expected).fetch(self.now(), ids)
-        except RestartRequiredError:
-            if checkpoint is not None:
-                checkpoint.drop()
-            raise
+        """Fetch every row of a table."""
+        if self.table.incremental:
+            fetched = self._scan(work.cached)
+        else:
+            each = self.table.sources[0].each
+            ids = self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
+            fetched = FetchResult(self.now())
+            self.fetcher.fetch_list(fetched, ids)
         if work.cached is not None and len(self.table.sources) > 1:
             self._find_missing_rows(work.cached, fetched)
         work.full_at = fetched.began
         return fetched
+
+    def _scan(self, cached: Stored | None) -> FetchResult:
+        """Fetch every row of a table that reports changes; such a fetch is staged, and resumes."""
+        checkpoint = self._checkpoint()
+        expected: list[Times] = []
+        if cached is not None and any(source.windows for source in self.table.sources):
+            # When the cached rows of each list were updated: such a list is read by ranges.
+            times = pa.table({"update_time": cached["update_time"]})
+            lists = lists_of(self.table, cached)
+            expected = [np.sort(update_times(times.filter(is_in_list))) for is_in_list in lists]
+        try:
+            return FullScan(self.fetcher, checkpoint, expected).fetch(self.now())
+        except RestartRequiredError:
+            checkpoint.drop()
+            raise
 
     def _fetch_changes(self, work: _Work) -> FetchResult:
         """Fetch the rows of a list that changed since the last sync."""
@@ -397,6 +404,7 @@ class TableSync:
             fetched.server_time or (before.server_time if before else None),
             {**kept, **fetched.watermarks},
             next_part=before.next_part if before else 1,
+            tokens=self.spent.tokens,
         )
         if fetched.runs or (before is not None and len(before.parts) > 1):
             # Of a long table, the next range is merged while one is written.

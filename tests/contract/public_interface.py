@@ -36,7 +36,14 @@ from pdframe.cli import main
 from tests.helpers.forecast_frames import past
 
 SNAPSHOT = Path(__file__).with_name("public_interface.json")
-MODULES = ("pdframe", "pdframe.metrics", "pdframe.plot", "pdframe.sandbox", "pdframe.errors")
+MODULES = (
+    "pdframe",
+    "pdframe.metrics",
+    "pdframe.plot",
+    "pdframe.fleet",
+    "pdframe.sandbox",
+    "pdframe.errors",
+)
 SEED, DEALS = 3, 30
 AS_OF = "2026-06-30"
 WINDOW: dict[str, Any] = {"since": "2025-07-01", "until": "2026-07-01"}

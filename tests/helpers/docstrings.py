@@ -17,7 +17,7 @@ mpl.use("Agg")
 import pandas as pd
 
 import pdframe
-from pdframe import Account, metrics, plot, sandbox
+from pdframe import Account, fleet, metrics, plot, sandbox
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -31,6 +31,7 @@ def public_objects() -> dict[str, Any]:
         "export_check": pdframe.export_check,
     }
     objects |= {f"metrics.{name}": getattr(metrics, name) for name in metrics.__all__}
+    objects |= {f"fleet.{name}": getattr(fleet, name) for name in fleet.__all__}
     objects |= {f"plot.{name}": getattr(plot, name) for name in plot.__all__}
     names = [name for name in dir(Account) if not name.startswith("_")]
     return objects | {f"Account.{name}": inspect.getattr_static(Account, name) for name in names}

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from pdframe import Account, errors, metrics, plot
+from pdframe import Account, errors, fleet, metrics, plot
 from tests.helpers.readme import ROOT, Readme
 
 DOCS = ROOT / "docs"
@@ -36,6 +36,7 @@ def test_the_reference_has_a_page_for_every_public_name() -> None:
     public = {f"Account.{name}" for name in dir(Account) if not name.startswith("_")}
     public |= {f"metrics.{name}" for name in metrics.__all__}
     public |= {f"plot.{name}" for name in plot.__all__}
+    public |= {f"fleet.{name}" for name in fleet.__all__}
     assert sorted(public - listed) == []
 
 

@@ -109,7 +109,7 @@ def test_the_methods_and_commands_that_the_readme_names_exist() -> None:
     assert [name for name in methods if not callable(getattr(Account, name, None))] == []
     (paragraph,) = re.findall(r"^On the command line: (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
     commands = re.findall(r"`pdframe (\w+)", paragraph)
-    assert len(commands) == 7
+    assert len(commands) == 8
     for command in commands:
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])

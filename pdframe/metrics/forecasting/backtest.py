@@ -19,12 +19,12 @@ from pdframe.metrics._arguments import (
 )
 from pdframe.metrics._columns import NO_ID, as_times
 from pdframe.metrics._notes import note
-from pdframe.metrics._periods import Frequency, ending
+from pdframe.metrics._periods import Frequency
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import draw_count
 from pdframe.metrics.forecasting.calibration import bins_of
-from pdframe.metrics.forecasting.cells import Cells, cells_between
+from pdframe.metrics.forecasting.cells import Cells
 from pdframe.metrics.forecasting.common_sd import PastTotals
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import METHODS
@@ -32,7 +32,7 @@ from pdframe.metrics.forecasting.money import Money
 from pdframe.metrics.forecasting.replay import Replay, Scene
 from pdframe.metrics.forecasting.scores import brier, crps, log_loss, pinball, surprise
 from pdframe.metrics.forecasting.season import season_totals
-from pdframe.metrics.forecasting.setup import month_totals
+from pdframe.metrics.forecasting.setup import month_totals, months_after
 
 Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 Horizon: TypeAlias = str | pd.Timedelta
@@ -413,13 +413,6 @@ def _range(actual: float, drawn: Floats) -> dict[str, Any]:
     row["crps"] = crps(actual, drawn) if known else np.nan
     row["covered"] = low <= actual <= high if known else None
     return row
-
-
-def months_after(known: Known, months: int) -> Cells:
-    """Return the months after a time, the one that is partly over counted as one."""
-    begin = pd.Timestamp(known.as_of + 1, unit="us", tz="UTC").tz_convert(known.tz)
-    last = begin.tz_localize(None).to_period("M") + months - 1
-    return cells_between(known.as_of, ending(last, known.tz, "months"), Frequency("M"), known.tz)
 
 
 def _actual(known: Known, cells: Cells, money: Money) -> Floats:

@@ -118,6 +118,13 @@ class MonthTotals:
     spread: CommonSd
 
 
+def months_after(known: Known, months: int) -> Cells:
+    """Return the months after a time, the one that is partly over counted as one."""
+    begin = pd.Timestamp(known.as_of + 1, unit="us", tz="UTC").tz_convert(known.tz)
+    last = begin.tz_localize(None).to_period("M") + months - 1
+    return cells_between(known.as_of, ending(last, known.tz, "months"), Frequency("M"), known.tz)
+
+
 def month_totals(
     known: Known, fitted: Fitted, past: PastTotals, money: Money, months: int, draws: int
 ) -> MonthTotals:
@@ -134,9 +141,7 @@ def month_totals(
     months, draws
         How many.
     """
-    begin = pd.Timestamp(known.as_of + 1, unit="us", tz="UTC").tz_convert(known.tz)
-    last = begin.tz_localize(None).to_period("M") + months - 1
-    cells = cells_between(known.as_of, ending(last, known.tz, "months"), Frequency("M"), known.tz)
+    cells = months_after(known, months)
     revenue = revenue_of(known, fitted, cells, money, WinningValues.fit(known, money))
     spread = estimate(known, past, money)
     won = np.zeros(len(cells), np.int64)

@@ -16,6 +16,7 @@ from pdframe.metrics._notes import note
 from pdframe.metrics._periods import days_since_1970, period_window
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
 from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.revenue.periods import as_dates
 
 Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
@@ -239,7 +240,7 @@ def _slipped(
         rows[name] = states.groups[name].array.take(of_end)
     result = labels(deals, rows, names)
     first_day, last_day = day[begins], day[ends]
-    result["first_expected"], result["last_expected"] = _dates(first_day), _dates(last_day)
+    result["first_expected"], result["last_expected"] = as_dates(first_day), as_dates(last_day)
     for name, values in (
         ("moves", change != 0),
         ("pushed", change > 0),
@@ -253,7 +254,7 @@ def _slipped(
     result["state"] = pd.Categorical.from_codes(status, dtype=STATE)
     closed = days_since_1970(local_days(_closed_at(states, of_end), tz))
     closed = np.where(np.isin(status, (WON, LOST)), closed, NULL)
-    result["closed_on"] = _dates(closed)
+    result["closed_on"] = as_dates(closed)
     late = pd.Series(np.where(closed == NULL, 0, closed - first_day), dtype="Int64")
     result["days_late"] = late.mask(closed == NULL)
     return keyed(result, ["deal_id"], tz)
@@ -266,10 +267,6 @@ def _closed_at(states: Book, rows: Ints) -> Ints:
     since = np.maximum.accumulate(np.where(changed, np.arange(len(changed)), 0))
     result: Ints = states.time[since[rows]]
     return result
-
-
-def _dates(days: Ints) -> pd.Series[Any]:
-    return pd.Series(days.view("datetime64[D]").astype("datetime64[us]"))
 
 
 def _medians(values: Floats, codes: Ints, which: Any, count: int) -> Floats:

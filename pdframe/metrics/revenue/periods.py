@@ -30,6 +30,12 @@ def days_of(frame: pd.DataFrame, column: str) -> Ints:
     return dates(frame, column).to_numpy().astype("datetime64[D]").astype(np.int64)
 
 
+def day_of(as_of: Any, tz: str) -> int:
+    """Return the day of a time in a timezone, as days since 1970."""
+    day = moment(as_of, tz, "as_of", end_of_day=True).tz_convert(tz).date()
+    return int(np.datetime64(day, "D").astype(np.int64))
+
+
 def as_dates(days: Ints) -> pd.Series[Any]:
     """Return days since 1970 as datetime64[us], null where `NULL`."""
     return pd.Series(days.view("datetime64[D]").astype("datetime64[us]"))

@@ -10,6 +10,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import require_columns
 from pdframe.metrics._columns import Floats, Ints, amounts, equals, finite, ids, warn_of_uncountable
+from pdframe.metrics._line_values import after_discount
 from pdframe.metrics.revenue.policy import RevenuePolicy
 
 UNIT = 1_000_000
@@ -31,14 +32,10 @@ def period_amounts(lines: pd.DataFrame, policy: RevenuePolicy) -> Floats:
     """
     # The caller excludes infinite amounts.
     with np.errstate(invalid="ignore", over="ignore"):
-        full = amounts(lines, "quantity") * amounts(lines, "item_price")
-        left = full
         if policy.discount == "deducted":
-            discount = np.nan_to_num(amounts(lines, "discount"))
-            left = full - np.where(
-                equals(lines, "discount_type", "amount"), discount, full * discount / 100
-            )
-            left = np.where(full >= 0, np.maximum(left, 0.0), left)
+            left = after_discount(lines)
+        else:
+            left = amounts(lines, "quantity") * amounts(lines, "item_price")
         tax = np.nan_to_num(amounts(lines, "tax")) / 100
         if policy.tax == "included":
             return np.where(equals(lines, "tax_method", "exclusive"), left * (1 + tax), left)

@@ -15,7 +15,7 @@ from pdframe.metrics.revenue.customers import customers, with_names
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import REASONS
 from pdframe.metrics.revenue.months import Moment
-from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
+from pdframe.metrics.revenue.periods import NULL, as_dates, day_of, days_of
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST
 from pdframe.metrics.revenue.versions import known_on
@@ -101,8 +101,7 @@ def renewals(
     deals = require_columns(deals, "deals", ["id", "status", "add_time", *policy.customer])
     warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     warn_of_uncountable(deals, "deals", moments=["add_time"])
-    moment_ = moment(as_of, tz, "as_of", end_of_day=True).tz_convert(tz).tz_localize(None)
-    today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
+    today = day_of(as_of, tz)
     limit = today + span(within, "within")
     lines = known_on(lines, today)
     mrr = amounts(lines, "mrr")

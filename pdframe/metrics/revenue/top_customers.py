@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError, MixedCurrencyError
-from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
+from pdframe.metrics._arguments import keyed, require_columns, zone_of
 from pdframe.metrics._columns import Ints, ids, ratio, warn_of_uncountable
 from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RATES_ADVICE, Rates, RateTable
 from pdframe.metrics.revenue.customers import insert_names, named_customers, warn_of_ids
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.months import Moment
-from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
+from pdframe.metrics.revenue.periods import NULL, as_dates, day_of, days_of
 from pdframe.metrics.revenue.prices import exact_amounts, in_units
 from pdframe.metrics.revenue.running_month import active_on, counted_by
 from pdframe.metrics.revenue.versions import known_on
@@ -199,8 +199,7 @@ def _live(lines: pd.DataFrame, as_of: Any, rates: RateTable | None, tz: str | No
     tz = zone_of(tz, lines)
     lines = require_columns(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
     warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
-    moment_ = moment(as_of, tz, "as_of", end_of_day=True).tz_convert(tz).tz_localize(None)
-    today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
+    today = day_of(as_of, tz)
     lines = known_on(lines, today).reset_index(drop=True)
     kept = lines[active_on(lines, today)].reset_index(drop=True)
     names = kept["currency"].astype("str")

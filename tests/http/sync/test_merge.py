@@ -224,7 +224,7 @@ def test_the_last_version_of_a_row_that_repeats_counts(seed: int, tmp_path: Path
             for one in ids
         ]
         known |= {row["id"]: row for row in page}
-        pull.add(to_arrow(page, table)[0])
+        pull.pages.append(to_arrow(page, table)[0])
         pending.append(pull.pages[-1], Position(NOW))
         if draw.random() < 0.3:
             pull.move_to_run(
@@ -274,7 +274,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
     }
     first, pending = FetchResult(NOW), Checkpoint(store, table, storage_schema(table))
     for start in range(0, max(len(cached), 1), 20):
-        first.add(
+        first.pages.append(
             to_arrow(
                 [row | {"is_deleted": False} for row in list(cached.values())[start : start + 20]],
                 table,
@@ -295,7 +295,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
             draw.choice(["old", "new"]),
         )
         known |= {row["id"]: row for row in page}
-        pull.add(to_arrow(page, table)[0])
+        pull.pages.append(to_arrow(page, table)[0])
         fetch.stage_page(pending, pull, pull.pages[-1], Position(NOW), options=LITTLE_MEMORY)
     pull.deleted = draw.sample(sorted(cached), len(cached) // 10)
     made, sizes = Merger(table, (), LITTLE_MEMORY), []
@@ -396,7 +396,7 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
         manifest = Manifest("organizations", (), 0, NOW, NOW)
         if cached:
             before = FetchResult(NOW)
-            before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
+            before.pages.append(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
             manifest = store.publish(
                 store.write_parts(manifest, merged(Merger(table, (), LITTLE_MEMORY), before))
             )

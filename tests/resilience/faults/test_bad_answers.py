@@ -13,7 +13,8 @@ import pytest
 import pdframe
 from pdframe import sandbox
 from pdframe.api.limits import ExchangeLimits
-from pdframe.api.responses import BLOCK_SECONDS, MAX_WAIT_SECONDS, PATIENCE_SECONDS
+from pdframe.api.responses import BLOCK_SECONDS, MAX_WAIT_SECONDS
+from pdframe.api.retry import PATIENCE_SECONDS
 from pdframe.errors import BlockedError, PdframeError, RateLimitError, ResponseError, TransportError
 from pdframe.sandbox.server import Server
 from pdframe.sandbox.server.faults import KINDS

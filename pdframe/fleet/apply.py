@@ -1,0 +1,282 @@
+"""Apply a function to many accounts, in a pool of processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pdframe._progress import Bars
+from pdframe._warnings import collect_warnings, warn
+from pdframe.account import Account
+from pdframe.errors import ArgumentError, PdframeError
+from pdframe.fleet._accounts import How, checked_accounts, checked_workers, lanes, opened
+from pdframe.fleet._frames import combined
+from pdframe.fleet._names import note_names
+
+
+class Results(Mapping[str, Any]):
+    """What a function returned: a mapping of account to result, in the order that was given.
+
+    Attributes
+    ----------
+    errors : dict of str to Exception
+        By account, the error of each that failed: it has no result.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from operator import methodcaller
+    >>> from pdframe import fleet
+    >>> clients = {"north": partial(pdframe.sandbox.connect, seed=1, deals=20)}
+    >>> results = fleet.apply(methodcaller("pipelines"), clients, workers=1)
+    >>> results.errors
+    {}
+    >>> len(results["north"])
+    3
+    """
+
+    def __init__(self, results: Mapping[str, Any], errors: Mapping[str, Exception]) -> None:
+        self._results = dict(results)
+        self.errors = dict(errors)
+
+    def __getitem__(self, account: str) -> Any:
+        return self._results[account]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __repr__(self) -> str:
+        failed = f", failed: {', '.join(self.errors)}" if self.errors else ""
+        return f"<results of {len(self)} accounts: {', '.join(self)}{failed}>"
+
+    def frame(self) -> pd.DataFrame:
+        """Combine the results, which must be frames, into one frame.
+
+        Returns
+        -------
+        DataFrame
+            The rows of all accounts, `account` first; columns are combined as in `fleet.load`.
+
+        Raises
+        ------
+        ArgumentError
+            A result is no DataFrame, or has a column `account`.
+        PdframeError
+            An account failed, so that its rows are missing; delete it from `errors` to combine the
+            others.
+
+        Examples
+        --------
+        >>> from functools import partial
+        >>> from operator import methodcaller
+        >>> from pdframe import fleet
+        >>> clients = {"north": partial(pdframe.sandbox.connect, seed=1, deals=20)}
+        >>> results = fleet.apply(methodcaller("pipelines"), clients, workers=1)
+        >>> results.frame()[["account", "id"]]
+          account  id
+        0   north   1
+        1   north   2
+        2   north   3
+        """
+        if self.errors:
+            name, error = next(iter(self.errors.items()))
+            raise PdframeError(
+                f"{len(self.errors)} of {len(self) + len(self.errors)} accounts failed:"
+                f" {', '.join(self.errors)}. Their rows are missing; {name}: {error} Delete them"
+                " from errors to combine the others."
+            )
+        for name, result in self.items():
+            if not isinstance(result, pd.DataFrame):
+                raise ArgumentError(
+                    f"The result of {name} is no DataFrame but {type(result).__name__}: take it as"
+                    f" results[{name!r}]."
+                )
+        return combined(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a worker sends back of one account."""
+
+    name: str
+    result: Any = None
+    error: Exception | None = None
+    notes: tuple[str, ...] = ()
+    folder: Path | None = None
+
+
+def apply(
+    function: Callable[[Account], Any],
+    accounts: Mapping[str, How],
+    workers: int = 4,
+    *,
+    progress: bool | None = None,
+) -> Results:
+    """Call a function with each account, several at once, each in a process of its own.
+
+    A worker connects itself, and the account's name is kept for `fleet.load`. Function, arguments
+    and results pickle: define the function in a module (not in a notebook, not as a lambda), and
+    start a script with `if __name__ == "__main__":`, because each process imports it. Accounts of
+    one company run one after the other. The failure of one account stops no other.
+
+    Parameters
+    ----------
+    function
+        Takes an account, and returns a frame or anything else that pickles.
+    accounts
+        By name, the arguments of `pdframe.connect` as a dict, or a function without arguments that
+        returns an account.
+    workers
+        The most processes at once.
+    progress
+        None: a bar in notebooks and terminals; False: none.
+
+    Returns
+    -------
+    Results
+        A mapping of account to result, with `errors` and `frame()`.
+
+    Warns
+    -----
+    DataWarning
+        What the accounts noticed in their data, and which failed, in one warning.
+
+    Raises
+    ------
+    ArgumentError
+        A name or `workers` is wrong, or something does not pickle.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from operator import methodcaller
+    >>> from pdframe import fleet
+    >>> clients = {
+    ...     "north": partial(pdframe.sandbox.connect, seed=1, deals=20),
+    ...     "south": partial(pdframe.sandbox.connect, seed=2, deals=30),
+    ... }
+    >>> deals = fleet.apply(methodcaller("deals", columns=["id", "status"]), clients, workers=2)
+    >>> deals.frame().groupby("account").size()
+    account
+    north    19
+    south    28
+    dtype: int64
+    """
+    accounts, workers = checked_accounts(accounts), checked_workers(workers)
+    if not callable(function):
+        raise ArgumentError(
+            f"function must be a function of one account, not {type(function).__name__}."
+        )
+    work = _pickled(function, "function")
+    tasks = [
+        [(name, _pickled(accounts[name], f"account {name!r}")) for name in lane]
+        for lane in lanes(accounts)
+    ]
+    outcomes: dict[str, _Outcome] = {}
+    if not tasks:
+        return Results({}, {})
+    pool = ProcessPoolExecutor(
+        min(workers, len(tasks)), mp_context=multiprocessing.get_context("spawn")
+    )
+    try:
+        with Bars(progress)("fleet", unit="accounts") as tick:
+            tick.expect(len(accounts))
+            running: set[Future[list[_Outcome]]] = {
+                pool.submit(_run_lane, work, task) for task in tasks
+            }
+            while running:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    done = future.result()
+                    outcomes |= {outcome.name: outcome for outcome in done}
+                    tick(len(done))
+    except BrokenProcessPool as error:
+        raise PdframeError(
+            "A process of the pool ended before it answered: it was killed, ran out of memory, or"
+            " could not import your script. Start a script with if __name__ == '__main__':, and"
+            " pass fewer workers where memory is short."
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    in_order = [outcomes[name] for name in accounts]
+    folders: defaultdict[Path, dict[str, str]] = defaultdict(dict)
+    for outcome in in_order:
+        if outcome.folder is not None and outcome.folder.is_dir():
+            folders[outcome.folder.parent][outcome.folder.name] = outcome.name
+    for cache_dir, names in folders.items():
+        note_names(cache_dir, names)
+    _warn(in_order)
+    return Results(
+        {outcome.name: outcome.result for outcome in in_order if outcome.error is None},
+        {outcome.name: outcome.error for outcome in in_order if outcome.error is not None},
+    )
+
+
+def _run_lane(work: bytes, task: Sequence[tuple[str, bytes]]) -> list[_Outcome]:
+    """Work on the accounts of a lane, in a worker."""
+    return [_run_one(work, name, how) for name, how in task]
+
+
+def _run_one(work: bytes, name: str, how: bytes) -> _Outcome:
+    notes: list[str] = []
+    try:
+        function = pickle.loads(work)  # noqa: S301 - this process's parent wrote it
+        with collect_warnings() as notes, opened(pickle.loads(how)) as account:  # noqa: S301
+            result = function(account)
+            pickle.dumps(result)
+            folder = account._opened.root if account._opened is not None else None
+    except Exception as error:
+        return _Outcome(name, error=_portable(error), notes=tuple(map(str, notes)))
+    return _Outcome(name, result, notes=tuple(map(str, notes)), folder=folder)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that survives the way to the parent; else one that says what it was."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
+    except Exception:
+        return PdframeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _pickled(value: object, name: str) -> bytes:
+    main = sys.modules["__main__"]
+    if getattr(value, "__module__", None) == "__main__" and not hasattr(main, "__file__"):
+        raise ArgumentError(
+            f"The {name} is defined in a notebook or at a prompt, where other processes cannot"
+            " import it. Write it into a module beside the notebook, and import it."
+        )
+    try:
+        return pickle.dumps(value)
+    except Exception as error:
+        raise ArgumentError(
+            f"The {name} cannot be sent to another process ({type(error).__name__}). Define"
+            " functions in a module, not as a lambda or inside another function; give pdframe.OAuth"
+            " in a function that connects, not as a value."
+        ) from None
+
+
+def _warn(outcomes: Sequence[_Outcome]) -> None:
+    """Say in one warning which accounts failed, and what the others noticed."""
+    failed = [one for one in outcomes if one.error is not None]
+    notes = [f"{one.name} failed: {type(one.error).__name__}: {one.error}" for one in failed]
+    notes += [f"{one.name}: {text}" for one in outcomes for text in one.notes]
+    if notes:
+        more = f"\n{len(notes) - 1} more notes: in .notes of this warning." if notes[1:] else ""
+        warn(notes[0].splitlines()[0] + more, notes)
+
+
+__all__ = ["Results", "apply"]

@@ -1,0 +1,103 @@
+"""`fleet.apply` calls a function with each account in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from functools import partial
+from operator import methodcaller
+
+import pandas as pd
+import pytest
+
+from pdframe import fleet, sandbox
+from pdframe.errors import ArgumentError, DataWarning, PdframeError
+from tests.helpers import fleet_work
+from tests.http.fleet.conftest import Companies
+
+
+def test_results_are_those_of_this_process(companies: Companies) -> None:
+    accounts = {name: companies.open(name, seed, 40) for name, seed in (("b", 1), ("a", 2))}
+    results = fleet.apply(fleet_work.deals_and_process, accounts, workers=2)
+    assert list(results) == ["b", "a"]
+    assert results.errors == {}
+    for name, opened in companies.opened.items():
+        assert results[name][0] == len(opened.deals(labels=False))
+        assert results[name][1] != os.getpid()
+    together = fleet.apply(fleet_work.deals, accounts, workers=2).frame()
+    loaded = fleet.load(companies.cache, "deals", labels=False, accounts=["b", "a"])
+    pd.testing.assert_frame_equal(together, loaded[list(together)])
+    with pytest.warns(DataWarning) as caught:
+        velocity = fleet.apply(fleet_work.velocity, accounts, workers=2)
+    (warning,) = caught
+    assert warning.message.notes[0].startswith("b: Of ")
+    for name, opened in companies.opened.items():
+        with pytest.warns(DataWarning):
+            own = fleet_work.velocity(opened)
+        pd.testing.assert_frame_equal(velocity[name], own)
+
+
+def test_a_failure_stops_no_other_and_no_frame_hides_it(companies: Companies) -> None:
+    accounts = {
+        "north": companies.open("north", 1),
+        "south": {**companies.open("south", 2), "api_token": "0" * 40},
+    }
+    with pytest.warns(DataWarning, match="south failed: AccessError"):
+        results = fleet.apply(fleet_work.deals, accounts, workers=2)
+    assert list(results) == ["north"]
+    assert type(results.errors["south"]).__name__ == "AccessError"
+    assert results.errors["south"].status == 401
+    with pytest.raises(PdframeError, match="1 of 2 accounts failed: south"):
+        results.frame()
+    del results.errors["south"]
+    assert set(results.frame()["account"]) == {"north"}
+
+
+def test_errors_and_results_that_do_not_pickle_are_errors_of_their_account(
+    companies: Companies,
+) -> None:
+    accounts = {"north": companies.open("north", 1)}
+    with pytest.warns(DataWarning) as caught:
+        results = fleet.apply(fleet_work.fail_in_the_middle, accounts, workers=1)
+    assert str(results.errors["north"]) == "StubbornError: one"
+    (warning,) = caught
+    assert warning.message.notes[1] == "north: noticed"
+    with pytest.warns(DataWarning, match="north failed"):
+        assert list(fleet.apply(fleet_work.unpicklable, accounts, workers=1).errors) == ["north"]
+
+
+def test_what_cannot_be_sent_is_refused_before_any_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"north": {"company": "north", "api_token": "0" * 40}}
+    with pytest.raises(ArgumentError, match="The function cannot be sent to another process"):
+        fleet.apply(lambda account: None, given)
+    with pytest.raises(ArgumentError, match="The account 'north' cannot be sent") as refused:
+        fleet.apply(fleet_work.deals, {"north": {"company": "north", "progress": lambda: 1}})
+    assert "0" * 40 not in str(refused.value)
+    notebook = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    of_notebook = types.FunctionType(fleet_work.deals.__code__, {"__name__": "__main__"})
+    assert of_notebook.__module__ == "__main__"
+    with pytest.raises(ArgumentError, match="is defined in a notebook or at a prompt"):
+        fleet.apply(of_notebook, given)
+    with pytest.raises(ArgumentError, match="must be a function of one account"):
+        fleet.apply("deals", given)
+    assert fleet.apply(fleet_work.deals, {}) == {}
+
+
+def test_frames_of_results_need_frames() -> None:
+    with pytest.raises(ArgumentError, match="is no DataFrame but int"):
+        fleet.Results({"north": 1}, {}).frame()
+    with pytest.raises(ArgumentError, match="has a column 'account' already"):
+        fleet.Results({"north": pd.DataFrame({"account": [1]})}, {}).frame()
+
+
+def test_a_function_that_connects_is_called_in_the_worker() -> None:
+    clients = {
+        name: partial(sandbox.connect, seed=seed, deals=8, progress=False)
+        for name, seed in (("north", 1), ("south", 2))
+    }
+    results = fleet.apply(methodcaller("pipelines"), clients, workers=2)
+    assert [len(frame) for frame in results.values()] == [3, 3]
