@@ -217,7 +217,7 @@ class RemoteFolder:
     def __init__(self, system: Any, base: str, where: str) -> None:
         self._system = system
         self._base = base.strip("/") if not isinstance(system, pafs.LocalFileSystem) else base
-        self._where = where.rstrip("/")
+        self._where = where if where.endswith("://") else where.rstrip("/")
 
     @property
     def where(self) -> str:
@@ -226,7 +226,7 @@ class RemoteFolder:
 
     def path(self, name: str) -> str:
         """Return the address of a file, without credentials."""
-        return f"{self._where}/{name}"
+        return f"{self._where}{name}" if self._where.endswith("/") else f"{self._where}/{name}"
 
     def _at(self, name: str) -> str:
         return f"{self._base}/{name}" if self._base else name

@@ -122,19 +122,17 @@ def _deleted(journal: Journal) -> tuple[str, ...]:
 
 def _state(target: Target, name: str, entry: Mapping[str, Any], journal: Journal | None) -> str:
     """Return the state of one file; where an export was interrupted, by what it still had to do."""
-    if journal is not None:
-        if name in _deleted(journal):
-            return OLD if target.is_file(name) else NEW
-        staged = {to: source for source, to in journal.moves}
-        if name in staged and target.is_file(staged[name]):
-            return OLD
+    if journal is not None and name in _deleted(journal):
+        return OLD if target.is_file(name) else NEW
+    staged = {to: source for source, to in journal.moves} if journal is not None else {}
     content = present_content(target, name)
     listed = entry.get("content")
     # A version that knew no ids of content listed the file: it is there, and nothing else is known.
-    is_same = content == listed or (listed is None and target.exists(name))
-    if not is_same:
-        return MISSING if not target.exists(name) else OTHER
-    return NEW if journal is not None and name in staged else SAME
+    if content == listed or (listed is None and target.exists(name)):
+        return NEW if name in staged else SAME
+    if name in staged and target.is_file(staged[name]):
+        return OLD
+    return OTHER if target.exists(name) else MISSING
 
 
 def _note(target: Target, journal: Journal | None, states: Sequence[str]) -> str:

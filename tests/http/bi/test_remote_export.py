@@ -117,7 +117,7 @@ def test_a_file_system_gets_the_set_of_a_folder(
     store = Store(tmp_path / "remote")
     done = loaded.export(store.system(), *TABLES, format=format, max_rows=20)
     assert contents(tmp_path / "remote") == contents(tmp_path / "local")
-    assert done["path"][0] == f"py::store:///deals.{format}"
+    assert done["path"][0] == f"py::store://deals.{format}"
     assert pdframe.export_check(store.system())
     store.changes.clear()
     assert not loaded.export(store.system(), *TABLES, format=format, max_rows=20)["written"].any()
