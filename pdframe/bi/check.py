@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow.fs as pafs
 
 from pdframe._terminal import printable
 from pdframe.bi._targets import Target, target_of
@@ -54,7 +55,7 @@ class ExportCheck:
         return f"<pre>{html.escape(repr(self))}</pre>{self.files.to_html(max_rows=30)}"
 
 
-def export_check(path: str | os.PathLike[str]) -> ExportCheck:
+def export_check(path: str | os.PathLike[str] | pafs.FileSystem) -> ExportCheck:
     """Say whether the files in a folder are one set: all of one export, none old, lost or changed.
 
     An export replaces its files one after another once all of them are written. One that is killed

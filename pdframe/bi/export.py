@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 import pandas as pd
+import pyarrow.fs as pafs
 
 from pdframe.bi._inputs import inputs_id, is_fresh
 from pdframe.bi._outputs import MAX_ROWS, DuckdbOutput, FilesOutput, Written
@@ -66,7 +67,7 @@ class _Options:
 
 def export(
     self: Account,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | pafs.FileSystem,
     *tables: str,
     layout: Layout = "tables",
     format: Format = "parquet",
