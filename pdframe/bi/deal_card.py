@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
@@ -22,6 +23,7 @@ from pdframe.frames.frame import empty_frame
 from pdframe.history.replay import history_of_deal
 from pdframe.loaders.base import Connected
 from pdframe.loaders.single import cached_deal, cached_rows_of, fetch_deal
+from pdframe.loaders.urls import id_of_page
 from pdframe.metrics._columns import days_between
 from pdframe.metrics.changes import known_changes
 from pdframe.schema import TABLES
@@ -58,6 +60,9 @@ _TITLES = {
 
 class _Connected(Connected, Protocol):
     """What a card needs of an account."""
+
+    @property
+    def _me(self) -> Mapping[str, Any]: ...
 
     def stages(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame: ...
 
@@ -189,13 +194,13 @@ class DealCard:
         return self.visits, self.line_items, self.activities, self.changes
 
 
-def deal(self: _Connected, id: int, refresh: bool | None = None) -> DealCard:
+def deal(self: _Connected, id: int | str, refresh: bool | None = None) -> DealCard:
     """Show one deal as a card: what it is, its stage visits, line items, activities and changes.
 
     Parameters
     ----------
     id
-        The deal.
+        The deal: its id, or the address of its page, such as "https://acme.pipedrive.com/deal/12".
     refresh
         None: from the cache, of any age; where it lacks the deal, as True. True: request this deal
         alone as it is now, 1 token; the other parts are from the cache, and the answer is not kept.
@@ -210,7 +215,8 @@ def deal(self: _Connected, id: int, refresh: bool | None = None) -> DealCard:
     Raises
     ------
     ArgumentError
-        `id` is no id, or the API has no such deal.
+        `id` is no id and no page of a deal of this company, or the API has no such deal.
+        `account.search(title, "deal")` finds deals by their title.
     NotCachedError
         `refresh=False`, and the cache lacks the deal.
     CacheError
@@ -235,7 +241,7 @@ def deal(self: _Connected, id: int, refresh: bool | None = None) -> DealCard:
       2026-07-03 16:37  value up    1505.23    4317.91
       2026-07-03 16:37  value up    4317.91    4963.57
     """
-    number = _checked(id, refresh)
+    number = _checked(self, id, refresh)
     tz = self.tz
     # The loaders warn of options that are no longer defined, and the like.
     with collect_warnings():
@@ -282,14 +288,24 @@ def deal(self: _Connected, id: int, refresh: bool | None = None) -> DealCard:
     )
 
 
-def _checked(number: Any, refresh: object) -> int:
+def _checked(account: _Connected, given: Any, refresh: object) -> int:
+    """Return the id of the deal that is meant."""
     if refresh is not None and not isinstance(refresh, bool):
         raise ArgumentError(f"refresh must be None, True or False, not {refresh!r}.")
+    title = given.strip()[:_WIDEST] if isinstance(given, str) else ""
+    if re.fullmatch(r"[1-9][0-9]{0,17}", title):
+        return int(title)
+    if "/" in title and (number := id_of_page(account, "deals", given)) is not None:
+        return number
     try:
-        if isinstance(number, bool) or not 0 < (checked := operator.index(number)) < 2**63:
+        if isinstance(given, bool) or not 0 < (checked := operator.index(given)) < 2**63:
             raise TypeError
     except TypeError:
-        raise ArgumentError(f"id must be the id of a deal, such as 17, not {number!r}.") from None
+        shown = repr(given) if not title else repr(title)
+        hint = f" Find it by its title: account.search({title!r}, 'deal')." if title[1:] else ""
+        raise ArgumentError(
+            f"id must be the id of a deal, such as 17, not {shown}.{hint}"
+        ) from None
     return int(checked)
 
 

@@ -33,6 +33,7 @@ NONE, UNKNOWN = "(none)", "(unknown)"
 CURRENCIES, CURRENCY_KEY = "dim_currency", "currency_key"
 JOINT = "; "
 
+MAX_CHUNK_BYTES = 1 << 30
 _NULL_IN_MEANING = re.compile(r"(?s)(.*?); null(?: or empty)?: (.*)")
 _MICROS_PER_HOUR = 3_600_000_000
 _UNKNOWN = "unknown"
@@ -117,7 +118,7 @@ def plain(values: pd.Series[Any]) -> pa.ChunkedArray:
     column = made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
     kind = column.type
     if pa.types.is_large_string(kind):
-        return column.cast(pa.string())
+        return _short_strings(column)
     if pa.types.is_duration(kind):
         return pc.divide(column.cast(pa.int64()).cast(pa.float64()), float(_MICROS_PER_HOUR))
     if pa.types.is_timestamp(kind) and kind.tz is None:
@@ -125,6 +126,19 @@ def plain(values: pd.Series[Any]) -> pa.ChunkedArray:
     if pa.types.is_null(kind):
         return column.cast(pa.string())
     return column
+
+
+def _short_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return large strings as strings, in chunks that 32 bits can address."""
+    chunks: list[pa.Array] = []
+    for chunk in column.chunks:
+        count = 1 + chunk.nbytes // MAX_CHUNK_BYTES
+        size = -(-len(chunk) // count) or 1
+        parts = [chunk.slice(start, size) for start in range(0, len(chunk), size)]
+        # A part of a long chunk keeps the offsets of the whole: `take` makes them its own.
+        kept = parts if count == 1 else [part.take(pa.array(range(len(part)))) for part in parts]
+        chunks += [part.cast(pa.string()) for part in kept]
+    return pa.chunked_array(chunks, pa.string())
 
 
 def days_of(times: pd.Series[Any], tz: str) -> pa.ChunkedArray:

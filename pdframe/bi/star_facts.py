@@ -31,6 +31,7 @@ from pdframe.bi.star_tables import (
     STAGE_KEY,
     add_columns,
     dimension,
+    has_own_key,
 )
 from pdframe.schema import Table
 from pdframe.schema.snapshots import STAGE_VISITS
@@ -60,6 +61,7 @@ class DealKeys:
     """
 
     def __init__(self, building: Building, deals: pd.DataFrame) -> None:
+        deals = deals[has_own_key(deals["id"])]
         self._deals = Keys(deals["id"])
         self._carried: dict[str, Ints] = {}
         for column in _CARRIED:
@@ -128,7 +130,7 @@ def deal_tables(
     )
     facts = deals[["id", *measures]]
     builder = TableBuilder(building, FACT_DEALS, active_date="add_date")
-    key = plain(deals["id"])
+    key = building.keys[DEALS].of(deals["id"])
     builder.reference(DEAL_KEY, key, (DEALS, DEAL_KEY), Description(None, "id", "The deal"))
     days = {
         time: pc.coalesce(plain(deals[day]), days_of(deals[time], building.tz))

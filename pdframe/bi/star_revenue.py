@@ -17,6 +17,7 @@ from pdframe.bi.star_columns import (
     decimals,
 )
 from pdframe.bi.star_facts import DealKeys
+from pdframe.errors import ArgumentError
 from pdframe.metrics.revenue.endings import Cancellations
 from pdframe.metrics.revenue.ledger import Ledger, ledger
 from pdframe.metrics.revenue.lines import mrr_lines
@@ -78,7 +79,12 @@ def mrr_table(
             persons=persons,
             tz=building.tz,
         )
-        slices = units(ledger(lines, ["deal_id"]), None)
+        try:
+            slices = units(ledger(lines, ["deal_id"]), None)
+        except ArgumentError as error:  # more money than can be added up exactly
+            building.note(f"{FACT_MRR} has no rows: {error.args[0]}")
+            lines = lines.iloc[:0]
+            slices = units(ledger(lines, ["deal_id"]), None)
         customers = units(ledger(lines, []), None)
         until = pd.Period(building.as_of, "M")
         first, end = month_window(None, until, slices.ledger.earliest)

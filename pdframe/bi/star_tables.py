@@ -17,10 +17,13 @@ from pdframe.bi._names import snake
 from pdframe.bi._tables import BiTable
 from pdframe.bi.star_columns import (
     NONE,
+    NONE_KEY,
     UNKNOWN,
+    UNKNOWN_KEY,
     Building,
     Description,
     Dictionary,
+    Flags,
     Ints,
     Keys,
     TableBuilder,
@@ -54,6 +57,15 @@ REFERENCES: Mapping[str, tuple[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 """Columns with the ids of a dimension: the column of their keys, and the key they point to."""
+
+_CUSTOM_TARGETS: Mapping[str | None, tuple[str, str]] = MappingProxyType(
+    {
+        "user": (OWNERS, OWNER_KEY),
+        "people": (PERSONS, PERSON_KEY),
+        "org": (ORGANIZATIONS, ORGANIZATION_KEY),
+    }
+)
+"""Types of custom fields whose values are ids of a dimension."""
 
 RENAMED: Mapping[str, str] = MappingProxyType(
     {"sum": "line_sum", "primary": "is_primary", "end": "visit_end"}
@@ -171,6 +183,13 @@ def _add(
         if keys is not None:
             builder.reference(key, keys.of(values), target, known)
             return
+    if known.field_type in _CUSTOM_TARGETS and pd.api.types.is_integer_dtype(values.dtype):
+        target = _CUSTOM_TARGETS[known.field_type]
+        keys = building.keys.get(target[0])
+        # A dimension that is made later (the persons, for organizations) is not known yet.
+        if keys is not None:
+            builder.reference(column, keys.of(values), target, known, active=False)
+            return
     if _is_time(values):
         builder.time(column, values, known, days)
     elif is_standard and name == "currency":
@@ -253,6 +272,12 @@ def _text(values: pa.Array) -> pa.Array:
     return values.cast(pa.string()) if pa.types.is_large_string(values.type) else values
 
 
+def has_own_key(ids: pd.Series[Any]) -> Flags:
+    """Return where an id is none of the keys -1 and -2, which no record in Pipedrive has."""
+    result: Flags = (~ids.isin([NONE_KEY, UNKNOWN_KEY])).to_numpy(bool)
+    return result
+
+
 def dimension(
     building: Building,
     frame: pd.DataFrame,
@@ -264,6 +289,11 @@ def dimension(
     kept: Sequence[str] = (),
 ) -> list[BiTable]:
     """Return a dimension with all columns of a frame, and its bridges."""
+    taken = has_own_key(frame["id"])
+    if not taken.all():
+        building.note(f"{key[0]} leaves out {(~taken).sum():,} rows whose id is -1 or -2.")
+        frame = frame[taken].reset_index(drop=True)
+        url = None if url is None else url[taken]
     building.keys[key[0]] = Keys(frame["id"])
     builder = TableBuilder(building, key[0], is_dimension=True)
     builder.key(key[1], plain(frame["id"]), f"Id in Pipedrive; -1: {NONE}, -2: {UNKNOWN}")
@@ -294,4 +324,5 @@ __all__ = [
     "STAGE_KEY",
     "add_columns",
     "dimension",
+    "has_own_key",
 ]

@@ -72,6 +72,24 @@ def events_of(changes: pa.Table | None) -> Events:
     return {key: oldest_first(rows) for key, rows in events.items()}
 
 
+def evidently_logged(changes: pa.Table | None) -> frozenset[str]:
+    """Return the columns of `EVIDENTLY_LOGGED` of which `changes` has a change."""
+    if changes is None:
+        return frozenset()
+    return frozenset(
+        name
+        for key, name in _COLUMNS.items()
+        if name in EVIDENTLY_LOGGED
+        and any(
+            logged_text(name, row["old_value"]) != logged_text(name, row["new_value"])
+            for batch in changes.filter(
+                pc.and_(pc.equal(changes["field_key"], key), changes["time"].is_valid())
+            ).to_batches(max_chunksize=1_000)
+            for row in batch.select(["old_value", "new_value"]).to_pylist()
+        )
+    )
+
+
 def deletions(status: Sequence[Change]) -> list[Change]:
     """Return the deletions and restorations among changes of the status, as changes of
     `IS_DELETED`.
@@ -93,5 +111,6 @@ __all__ = [
     "Events",
     "deletions",
     "events_of",
+    "evidently_logged",
     "newest_rows",
 ]

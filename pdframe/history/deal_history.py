@@ -76,6 +76,7 @@ def deal_history(
     changes: pa.Table | None = None,
     loaded: Mapping[int, datetime] | pa.Table | None = None,
     pipelines: Mapping[int, int] | None = None,
+    evident: frozenset[str] = frozenset(),
 ) -> pd.DataFrame:
     """Return one row per deal and change of a tracked column.
 
@@ -91,6 +92,8 @@ def deal_history(
     pipelines
         Pipeline of each stage: a changelog may have a move to another pipeline only as a change of
         the stage.
+    evident
+        Columns of `EVIDENTLY_LOGGED` that changelogs of other deals have.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def deal_history(
     events = events_of(changes)
     _add_pipelines(states, events, pipelines or {})
     result = states.changes(without={*read} if read else frozenset())
-    result += _with_changelog(states, events, read)
+    result += _with_changelog(states, events, read, evident)
     return _frame(result, DEAL_HISTORY, OF_DEALS)
 
 
@@ -273,7 +276,7 @@ def _stage_move(
 
 
 def _with_changelog(
-    states: SnapshotStates, events: Events, read: Mapping[int, int]
+    states: SnapshotStates, events: Events, read: Mapping[int, int], evident: frozenset[str]
 ) -> list[pd.DataFrame]:
     """Return the changes of the deals whose changelog is loaded, in the columns that it has."""
     starts = np.flatnonzero(states.first)
@@ -286,7 +289,7 @@ def _with_changelog(
         )
     )
     added = column_micros(states.rows["add_time"])
-    complete = {*FULLY_LOGGED, *(EVIDENTLY_LOGGED & {name for _, name in events})}
+    complete = {*FULLY_LOGGED, *evident, *(EVIDENTLY_LOGGED & {name for _, name in events})}
     result: list[_Row] = []
     for deal in sorted(read):
         first, end = places.get(deal, (0, 0))

@@ -26,6 +26,7 @@ from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.frames import to_frame, unify
+from pdframe.history.change_events import evidently_logged
 from pdframe.history.deal_history import deal_history as changes_of_deals
 from pdframe.history.deal_history import known_by_changelog
 from pdframe.history.deal_history import line_history as changes_of_lines
@@ -348,16 +349,27 @@ def deal_history(self: Remembering) -> pd.DataFrame:
 
 
 def history_of_deal(store: Store, deal: int) -> pd.DataFrame:
-    """Return the rows of `deal_history` of one deal."""
-    log, changes = SnapshotLog(store), _changes(store)
-    rows, read = log.rows(), _read_times(store)
-    return changes_of_deals(
-        rows.filter(pc.equal(rows["deal_id"], deal)),
+    """Return the rows of `deal_history` of one deal.
+
+    Reads the cached histories of all deals, and computes those of this deal and of deals that
+    changed their pipeline: they may show that a stage was moved to another one.
+    """
+    log, changes, read = SnapshotLog(store), _changes(store), _read_times(store)
+    rows = log.rows()
+    pipelines = rows.group_by("deal_id").aggregate([("pipeline_id", "count_distinct")])
+    moved = [pipelines.filter(pc.greater(pipelines["pipeline_id_count_distinct"], 1))["deal_id"]]
+    if changes is not None:
+        moved.append(changes.filter(pc.equal(changes["field_key"], "pipeline_id"))["deal_id"])
+    wanted = pa.array({deal}.union(*(column.to_pylist() for column in moved)), pa.int64())
+    history = changes_of_deals(
+        rows.filter(pc.is_in(rows["deal_id"], wanted)),
         log.snapshots(),
-        None if changes is None else changes.filter(pc.equal(changes["deal_id"], deal)),
-        read.filter(pc.equal(read["id"], deal)),
+        None if changes is None else changes.filter(pc.is_in(changes["deal_id"], wanted)),
+        read.filter(pc.is_in(read["id"], wanted)),
         _pipelines(store),
+        evidently_logged(changes),
     )
+    return history[history["deal_id"] == deal].reset_index(drop=True)
 
 
 def line_history(self: Remembering) -> pd.DataFrame:

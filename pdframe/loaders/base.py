@@ -219,8 +219,8 @@ def check_columns(
             raise ArgumentError(f"The column {column.name!r} needs names=True{cost}.")
     if URL in chosen and URL in table.optional and not names:
         raise ArgumentError(f"The column {URL!r} needs names=True.")
-    if chosen.count(URL) > 1:
-        raise ArgumentError(f"`columns` names one column twice: {URL!r}.")
+    if twice := [name for name in chosen if chosen.count(name) > 1]:
+        raise ArgumentError(f"`columns` names one column twice: {twice[0]!r}.")
     if refresh is not False:
         others = [name for name in chosen if name != URL or URL not in table.optional]
         _refuse_unknown(account, table, refresh, labels, names, others)

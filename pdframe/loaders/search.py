@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal
@@ -64,6 +65,13 @@ _FILTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "person": ("org_id",),
         "lead": ("person_id", "org_id"),
         "project": ("person_id", "org_id"),
+    }
+)
+# What people call a type.
+_OTHER_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("company", "companies", "customer", "customers"), "organization"),
+        **dict.fromkeys(("contact", "contacts", "people"), "person"),
     }
 )
 _SEARCHABLE = frozenset(
@@ -290,7 +298,9 @@ def search_field(
     2  organization  12
     """
     if not isinstance(entity, str) or entity not in _TABLES:
-        raise ArgumentError(f"entity must be one of {', '.join(_TABLES)}, not {entity!r}.")
+        raise ArgumentError(
+            f"entity must be one of {', '.join(_TABLES)}, not {entity!r}.{_meant(entity, _TABLES)}"
+        )
     if match not in ("exact", "beginning", "middle"):
         raise ArgumentError(f"match must be 'exact', 'beginning' or 'middle', not {match!r}.")
     _check_term(
@@ -407,8 +417,18 @@ def _some_of(given: str | Iterable[str] | None, known: tuple[str, ...], name: st
         values = [str(given)]
     for value in values:
         if value not in known:
-            raise ArgumentError(f"{name} must be some of {', '.join(known)}, not {value!r}.")
+            raise ArgumentError(
+                f"{name} must be some of {', '.join(known)}, not {value!r}.{_meant(value, known)}"
+            )
     return list(dict.fromkeys(values))
+
+
+def _meant(given: object, known: Collection[str]) -> str:
+    """Return the nearest of the known names as a question; nothing where none is near."""
+    text = str(given).strip().casefold()
+    word = _OTHER_WORDS.get(text)
+    close = [word] if word in known else get_close_matches(text, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _check_term(term: object, length: int, least: int, otherwise: str) -> None:

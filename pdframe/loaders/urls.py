@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Protocol, overload
+from urllib.parse import urlsplit
 
 import pandas as pd
 
@@ -26,6 +27,8 @@ _PATHS: Mapping[str, str] = MappingProxyType(
 )
 # Tables whose rows have no page, by the column with the id of the record that has one.
 _PAGE_OF = {"activities": "deal_id", "deal_products": "deal_id", "installments": "deal_id"}
+_MOST_SHOWN = 80
+"""Characters of an address that an error shows."""
 _COMPANY = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
 
 
@@ -87,6 +90,32 @@ def url(self: WithPages, table: str, ids: int | Iterable[Any]) -> str | pd.Serie
     return pd.Series(texts, column.index, dtype="str", name="url")
 
 
+def id_of_page(account: WithPages, table: str, address: str) -> int | None:
+    """Return the id of the record of a table whose page has this address; None where it is the
+    address of no such page.
+
+    Raises
+    ------
+    ArgumentError
+        It is a page of another company.
+    """
+    text, home = address.strip(), urlsplit(_home(account))
+    try:
+        page = urlsplit(text if "://" in text else f"https://{text}")
+        host = page.hostname
+    except ValueError:
+        return None
+    number = re.fullmatch(rf"/{_PATHS[table]}/([1-9][0-9]{{0,17}})(?:/.*)?", page.path)
+    if number is None or page.scheme not in ("http", "https") or host is None:
+        return None
+    if host != home.hostname:
+        raise ArgumentError(
+            f"{text[:_MOST_SHOWN]!r} is a page of {host[:_MOST_SHOWN]!r}, and this account is that"
+            f" of {home.hostname!r}."
+        )
+    return int(number[1])
+
+
 def _home(account: WithPages) -> str:
     """Return the origin of the company's pages."""
     domain = account._me.get("company_domain")
@@ -122,4 +151,4 @@ def _numbers(ids: pd.Series[Any]) -> Any:
         ) from None
 
 
-__all__ = ["url"]
+__all__ = ["id_of_page", "url"]

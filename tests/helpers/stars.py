@@ -108,9 +108,17 @@ def check_relationships(made: Star) -> None:
             assert own.null_count == 0, one
         known = pc.is_in(pc.drop_null(own), value_set=keys.combine_chunks())
         assert pc.all(known, min_count=0).as_py(), one
-    # A tool follows at most one active relationship between two tables.
-    active = [(one.from_table, one.to_table) for one in made.relationships if one.active]
-    assert len(set(active)) == len(active)
+    # A tool refuses two active targets from one table to another.
+    targets: dict[str, list[str]] = {}
+    for one in made.relationships:
+        if one.active:
+            targets.setdefault(one.from_table, []).append(one.to_table)
+    for table in targets:
+        reached, next_ones = [], list(targets[table])
+        while next_ones:
+            reached.append(next_ones.pop())
+            next_ones += targets.get(reached[-1], [])
+        assert len(set(reached)) == len(reached), table
 
 
 def seeds(count: int = 2) -> Sequence[int]:

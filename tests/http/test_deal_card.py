@@ -261,10 +261,38 @@ def test_a_long_part_shows_its_newest_rows(account: sandbox.SandboxAccount) -> N
     assert ".frame has all" in text
 
 
+@pytest.mark.parametrize("form", ["{}", "{}/", " {}?tab=notes#x", "{}/activities"])
+def test_the_address_of_a_deal_is_its_card(account: sandbox.SandboxAccount, form: str) -> None:
+    account.sync("deals")
+    address = form.format(account.url("deals", 2))
+    before = account.server.stats.requests
+    for given in (address, address.replace("https://", "").upper().replace("/DEAL/", "/deal/")):
+        card = account.deal(given)
+        assert (card.id, card.frame["id"].tolist()) == (2, [2])
+    assert account.deal("2").id == 2
+    assert account.server.stats.requests == before
+
+
+def test_the_title_of_a_deal_leads_to_its_search(account: sandbox.SandboxAccount) -> None:
+    deals = account.deals()
+    deal = deals[deals["title"].str.len().between(5, 40)].iloc[0]
+    with pytest.raises(ArgumentError) as refused:
+        account.deal(deal["title"])
+    call = str(refused.value).partition("title: ")[2].removesuffix(".")
+    items = eval(call, {"account": account})  # noqa: S307
+    assert deal["id"] in items["id"].tolist()
+
+
 @pytest.mark.parametrize(
     ("number", "how", "message"),
     [
         ("two", {}, "id must be the id of a deal, such as 17, not 'two'"),
+        (" Big deal ", {}, r"Find it by its title: account\.search\('Big deal', 'deal'\)"),
+        ("https://acme.pipedrive.com/person/12", {}, r"Find it by its title: account\.search"),
+        ("https://[acme/deal/12", {}, "id must be the id of a deal"),
+        ("https://other.pipedrive.com/deal/2", {}, r"page of 'other\.pipedrive\.com', and this"),
+        ("", {}, "not ''"),
+        ("0", {}, "not '0'"),
         (True, {}, "not True"),
         (0, {}, "not 0"),
         (-3, {}, "not -3"),

@@ -5,24 +5,33 @@ Every figure is held against the events of the company.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import duckdb
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 import pdframe
 from pdframe import metrics, plot, sandbox
+from pdframe.cli import main
 from pdframe.errors import (
+    AccessError,
     ArgumentError,
     BudgetError,
     CredentialsError,
     MixedCurrencyError,
+    NotCachedError,
     TransportError,
     UnknownNameError,
 )
 from tests.helpers import true_cells
+from tests.helpers.faults_by_path import interrupted
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -36,6 +45,16 @@ def account() -> Iterator[sandbox.SandboxAccount]:
     ) as account:
         account.sync()
         account.deal_changes()
+        yield account
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[sandbox.SandboxAccount]:
+    """An account of the first day: no changelog is loaded."""
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", burst=100_000, max_age=None, progress=False
+    ) as account:
+        account.sync()
         yield account
 
 
@@ -71,6 +90,42 @@ def closed_in(truth: dict[str, pd.DataFrame], status: str, since: str, until: st
     return deals[inside & ~deals["is_deleted"].fillna(False).astype(bool)]
 
 
+# What is this?
+
+
+def test_what_is_this_and_which_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for guess in (["--version"], ["--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(guess)
+        assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert f"pdframe {version('pdframe')}" in said
+    for command in ("demo", "sync", "status", "estimate", "export", "notebooks"):
+        assert re.search(rf"^ +{command}\b", said, re.MULTILINE), command
+
+
+def test_try_it_and_open_the_notebooks_that_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--deals", "20", "--quiet", "--cache-dir", str(tmp_path / "cache")]) == 0
+    last = capsys.readouterr().out.splitlines()[-1].split()
+    assert last[:2] == ["pdframe", "notebooks"]
+    assert main(["notebooks", str(tmp_path / last[2])]) == 0
+    assert len(list((tmp_path / last[2]).glob("*.ipynb"))) >= 5
+
+
+def test_a_wrong_token(account: sandbox.SandboxAccount, tmp_path: Path) -> None:
+    with (
+        pdframe.connect(
+            base_url=account.server.url, api_token="0" * 40, cache_dir=tmp_path, progress=False
+        ) as wrong,
+        pytest.raises(AccessError, match="token") as refused,
+    ):
+        wrong.deals()
+    assert (refused.value.status, refused.value.missing) == (401, "credentials")
+    assert "0" * 40 not in str(refused.value)
+
+
 # Who holds what?
 
 
@@ -92,6 +147,39 @@ def test_deals_in_each_stage_of_each_pipeline(
         named(truth, "stage_id", "stages"),
     )
     assert shown.to_dict() == truth["deals"].groupby([pipelines, stages]).size().to_dict()
+
+
+def test_new_deals_of_each_rep_by_month(
+    deals: pd.DataFrame, truth: dict[str, pd.DataFrame]
+) -> None:
+    """A pivot with `dt.to_period("M")` has the months of UTC; the company lives in Tallinn."""
+    table = metrics.sales_by_period(deals, since="2026-01", until="2026-06", by="owner")
+    shown = table.groupby(["owner_name", "period"])["created"].sum()
+    added = pd.to_datetime(truth["deals"]["add_time"], utc=True, format="mixed")
+    months = added.dt.tz_convert("Europe/Tallinn").dt.tz_localize(None).dt.to_period("M")
+    recent = months >= pd.Period("2026-01")
+    expected = truth["deals"][recent].groupby(
+        [named(truth, "owner_id", "users")[recent], months[recent].dt.to_timestamp()]
+    )
+    assert shown[shown > 0].to_dict() == expected.size().to_dict()
+
+
+def test_whom_to_call_today(
+    account: sandbox.SandboxAccount, truth: dict[str, pd.DataFrame]
+) -> None:
+    with pytest.raises(ArgumentError, match=r"deal_aging\(account\.deals\(\), account\.stage_vis"):
+        metrics.deal_aging(account.deals(), as_of=TODAY)
+    aging = metrics.deal_aging(
+        account.deals(names=True), account.stage_visits(), account.stages(), as_of=TODAY
+    )
+    company = truth["deals"].set_index("id")
+    assert set(aging["deal_id"]) == set(company.index[company["status"] == "open"])
+    owners = named(truth, "owner_id", "users").set_axis(company.index)
+    for row in aging.to_dict("records"):
+        assert row["owner_name"] == owners[row["deal_id"]]
+        assert row["value"] == pytest.approx(float(company["value"][row["deal_id"]]))
+        assert row["url"].endswith(f"/deal/{row['deal_id']}")
+    assert aging["org_name"].notna().any()
 
 
 def test_only_the_open_deals(
@@ -206,6 +294,47 @@ def test_win_rate_of_each_rep_this_quarter(
     assert shown.to_dict("index") == expected.to_dict("index")
 
 
+def test_win_rate_of_each_rep_and_quarter(
+    deals: pd.DataFrame, truth: dict[str, pd.DataFrame]
+) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"win_rate\(\) also needs since, until.*since='2026-Q2'"
+    ):
+        metrics.win_rate(deals, by="owner_name", freq="Q")
+    rates = metrics.win_rate(deals, since="2026-Q1", until="2026-Q2", by="owner_name", freq="Q")
+    shown = rates.set_index(["owner_name", "period"])["won"].astype(int)
+    won = {
+        (owner, pd.Timestamp(since)): count
+        for since, until in (("2026-01-01", "2026-04-01"), ("2026-04-01", "2026-07-01"))
+        for owner, count in closed_in(truth, "won", since, until)["owner"].value_counts().items()
+    }
+    assert shown[shown > 0].to_dict() == won
+
+
+def test_how_long_a_sale_takes(deals: pd.DataFrame, truth: dict[str, pd.DataFrame]) -> None:
+    table = metrics.sales_velocity(deals, since="2026-Q2", until="2026-Q2", by="currency")
+    won = closed_in(truth, "won", "2026-04-01", "2026-07-01")
+    added, closed = (
+        pd.to_datetime(won[name], utc=True, format="mixed") for name in ("add_time", "won_time")
+    )
+    days = ((closed - added) / pd.Timedelta(days=1)).groupby(won["currency"]).mean()
+    assert len(days) > 1
+    shown = table.set_index("currency")["mean_days"].dropna()
+    assert shown.to_dict() == pytest.approx(days.to_dict())
+
+
+def test_why_deals_are_lost(deals: pd.DataFrame, truth: dict[str, pd.DataFrame]) -> None:
+    """`groupby("lost_reason")` counts each spelling apart, and no deal without a reason."""
+    table = metrics.lost_reasons(deals, since="2026-01", until="2026-06")
+    lost = closed_in(truth, "lost", "2026-01-01", "2026-07-01")
+    assert lost["lost_reason"].dropna().str.casefold().nunique() < lost["lost_reason"].nunique()
+    counts = table.assign(reason=table["reason"].str.casefold().fillna("(none)"))
+    expected = lost["lost_reason"].str.casefold().str.strip().fillna("(none)").value_counts()
+    shown = counts.groupby("reason")["deals"].sum()
+    assert shown.sum() == len(lost)
+    assert sorted(shown) == sorted(expected)
+
+
 def test_as_of_today(deals: pd.DataFrame) -> None:
     with pytest.raises(ArgumentError, match=r"does not read the clock: pd\.Timestamp\.now\(\)"):
         metrics.win_rate(deals, since=None, until=None, basis="created", as_of="today")
@@ -239,6 +368,94 @@ def test_conversion_of_new_business(
     assert result["reached"].max() == len(entered & set(truth["deals"]["id"]))
     with pytest.raises(ArgumentError, match=r"'New busines'.* Did you mean 'New business'"):
         metrics.funnel(visits, stages, as_of=TODAY, pipeline_id="New busines")
+
+
+def test_the_funnel_of_a_fresh_account(fresh: sandbox.SandboxAccount) -> None:
+    deals = fresh.deals()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        funnel = metrics.funnel(
+            fresh.stage_visits(), fresh.stages(), as_of=TODAY, pipeline_id="New business"
+        )
+    assert len(caught) <= 1
+    notes = funnel.attrs["notes"]
+    cohort = len(deals[deals["pipeline_name"] == "New business"])
+    assert funnel["reached"].max() == cohort
+    assert funnel["share_reached"].notna().all()
+    unknown = int(re.search(r"(\d+) deals, ([\d,]+) tokens: account\.deal_changes", notes[0])[1])
+    assert 0 < unknown <= cohort
+    assert f"{20 * unknown:,} tokens" in notes[0]
+
+
+def test_the_funnel_of_each_rep(
+    account: sandbox.SandboxAccount, deals: pd.DataFrame, truth: dict[str, pd.DataFrame]
+) -> None:
+    visits, stages = account.stage_visits(), account.stages()
+    arguments: dict[str, Any] = {"as_of": TODAY, "pipeline_id": "New business", "by": "owner"}
+    with pytest.raises(ArgumentError, match=r"Pass deals=account\.deals\(\)"):
+        metrics.funnel(visits, stages, **arguments)
+    funnel = metrics.funnel(visits, stages, deals=deals, **arguments)
+    pipelines = truth["pipelines"].set_index("name")["id"]
+    entered = {
+        visit.deal_id
+        for visit in account.company_model.truth.stage_visits()
+        if visit.pipeline_id == pipelines["New business"]
+    }
+    owners = named(truth, "owner_id", "users")[truth["deals"]["id"].isin(entered)]
+    first = funnel.groupby("owner_name")["reached"].max()
+    assert first.to_dict() == owners.value_counts().to_dict()
+    assert len(first) > 3
+    ax = plot.funnel(funnel, top=3)
+    texts = " ".join(text.get_text() for text in ax.figure.findobj(plt.Text))
+    assert f"{len(first) - 3} more" in texts
+    plt.close(ax.figure)
+
+
+def test_the_ten_largest_customers(account: sandbox.SandboxAccount, deals: pd.DataFrame) -> None:
+    with pytest.raises(ArgumentError, match=r"top_customers\(metrics\.mrr_lines\(\.\.\.\), as_of="):
+        metrics.top_customers(deals)
+    named_deals = account.deals(names=True)
+    lines = metrics.mrr_lines(
+        account.deal_products(), named_deals, cancellations="Cancellation date"
+    )
+    with pytest.raises(MixedCurrencyError, match=r"lines\[lines\['currency'\] == 'EUR'\]"):
+        metrics.top_customers(lines, as_of=TODAY)
+    euros = lines[lines["currency"] == "EUR"]
+    table = metrics.top_customers(euros, as_of=TODAY)
+    day = pd.Timestamp(TODAY).date()
+    expected: dict[tuple[str, int], float] = {}
+    for one in account.company_model.truth.subscriptions():
+        if one.currency == "EUR" and one.start <= day and (one.end is None or one.end > day):
+            kind, number = ("person", one.person_id) if one.org_id is None else ("org", one.org_id)
+            customer = (kind, int(number or 0))
+            expected[customer] = expected.get(customer, 0) + one.monthly
+    largest = sorted(expected.values(), reverse=True)[:10]
+    assert table["mrr"].sum() == pytest.approx(sum(expected.values()), abs=0.01)
+    assert table["mrr"].tolist()[: len(largest)] == pytest.approx(largest, abs=0.01)
+    names = set(account.organizations()["name"]) | set(account.persons()["name"])
+    assert set(table["customer_name"][: len(largest)].dropna()) <= names
+    assert table["customer_name"][: len(largest)].notna().all()
+
+
+def test_won_by_rep_and_month_in_sql(
+    account: sandbox.SandboxAccount, truth: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    account.export(tmp_path, "deals", "users")
+    rows = duckdb.sql(
+        f"""
+        select users.name, date_trunc('month', won_time at time zone 'Europe/Tallinn') as month,
+            count(*) as won
+        from '{tmp_path}/deals.parquet' as deals
+        join '{tmp_path}/users.parquet' as users on users.id = deals.owner_id
+        where deals.status = 'won' and won_time >= timestamptz '2026-01-01 00:00:00 Europe/Tallinn'
+        group by all
+        """
+    ).fetchall()
+    won = closed_in(truth, "won", "2026-01-01", "2026-07-01")
+    times = pd.to_datetime(won["won_time"], utc=True, format="mixed")
+    months = times.dt.tz_convert("Europe/Tallinn").dt.strftime("%Y-%m")
+    expected = won.groupby([won["owner"], months]).size().to_dict()
+    assert {(name, f"{month:%Y-%m}"): count for name, month, count in rows} == expected
 
 
 def test_recurring_revenue_of_each_rep(
@@ -301,6 +518,30 @@ def test_what_changed_since_last_monday(account: sandbox.SandboxAccount) -> None
     assert len(account.as_of("last Monday")) > 0
 
 
+def test_as_it_was_last_week_on_the_first_day(fresh: sandbox.SandboxAccount) -> None:
+    """Nothing is invented: the first snapshot is named, and what would load the past."""
+    with pytest.raises(NotCachedError) as refused:
+        fresh.as_of("last Monday")
+    assert "The first snapshot of deals is from 2026-06-30 12:00:00 UTC" in str(refused.value)
+    assert "account.deal_changes(), 20 tokens a deal" in str(refused.value)
+
+
+def test_people_by_e_mail(account: sandbox.SandboxAccount) -> None:
+    persons = account.persons()
+    company = account.company_model.tables["persons"]
+    address = next(
+        email["value"] for email in company[int(persons["id"].iloc[0])]["emails"] if email["value"]
+    )
+    shown = persons[pdframe.has(persons["emails"], address)]
+    expected = [
+        number
+        for number, row in company.items()
+        if address in [email["value"] for email in row["emails"]]
+    ]
+    assert shown["id"].tolist() == sorted(set(expected) & set(persons["id"]))
+    assert persons["primary_email"].str.contains("@").sum() > 0
+
+
 def test_deals_with_one_of_several_options(
     account: sandbox.SandboxAccount, deals: pd.DataFrame
 ) -> None:
@@ -355,6 +596,24 @@ def test_the_budget_is_spent() -> None:
     ):
         account.deals()
     assert refused.value.resume_at is not None
+
+
+def test_an_interrupted_load_goes_on_where_it_was(tmp_path: Path) -> None:
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", burst=100_000, progress=False, cache_dir=tmp_path
+    ) as account:
+        deals = account.deals()
+        with interrupted(account.server, "/changelog", 20):
+            account.deal_changes()
+        account.server.reset_stats()
+        account.deal_changes()
+        # Requests that were under way at the interruption may still be answered: each path once.
+        paths = {entry.path for entry in account.server.requests}
+        assert 0 < len(paths) < len(deals)
+        with sandbox.connect(
+            seed=3, deals=60, company="hostile", burst=100_000, progress=False
+        ) as other:
+            pd.testing.assert_frame_equal(account.deal_changes(), other.deal_changes())
 
 
 def test_without_network_and_with_an_old_cache(tmp_path: Any) -> None:

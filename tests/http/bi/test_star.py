@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+import pdframe
 from pdframe import sandbox
+from pdframe.bi import star_columns
 from pdframe.errors import ArgumentError
+from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
+from tests.helpers import hostile_checks
 from tests.helpers.no_names import no_names_by_default as no_names_by_default
 from tests.helpers.served_lists import connected, deal, field
 from tests.helpers.stars import Star, check_plain, check_relationships, star_of
@@ -27,6 +32,8 @@ KEYS = {
     "deal_id": ("deal_key", "deals"),
     "product_id": ("product_key", "products"),
 }
+OF_FIELDS = {"user": "users", "people": "persons", "org": "organizations"}
+"""Tables of the ids in custom fields, by type of field."""
 OF_TABLES = {
     "deals": "fact_deals",
     "deal_products": "fact_deal_line_items",
@@ -41,9 +48,11 @@ OF_TABLES = {
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
-def frame_of(account: Any, table: str) -> pd.DataFrame:
+def frame_of(account: Any, table: str, refresh: bool | None = None) -> pd.DataFrame:
     load = getattr(account, table)
-    frame: pd.DataFrame = load(refresh=False) if table == "stage_visits" else load(names=False)
+    frame: pd.DataFrame = (
+        load(refresh=False) if table == "stage_visits" else load(names=False, refresh=refresh)
+    )
     return frame
 
 
@@ -207,6 +216,7 @@ def test_custom_fields_are_columns_of_the_deal(account: sandbox.SandboxAccount, 
     notes = {note.code: note for note in made.tables["dim_deal"].columns}
     frame, table = frame_of(account, "deals"), made.frame("dim_deal").iloc[2:]
     assert len(custom) > 30
+    referring = 0
     for row in custom.itertuples():
         code = row.code if pd.isna(row.subfield) else f"{row.code}_{row.subfield}"
         note = notes[code]
@@ -215,9 +225,15 @@ def test_custom_fields_are_columns_of_the_deal(account: sandbox.SandboxAccount, 
         values = frame[row.column]
         if isinstance(values.dtype, pd.ArrowDtype):
             continue
+        if row.type in OF_FIELDS:
+            known = set(frame_of(account, OF_FIELDS[row.type])["id"])
+            values = values.where(values.isna() | values.isin(known), -2).fillna(-1)
+            assert note.references
+            referring += 1
         # Each cell is null in both or equal in both.
         for one, other in zip(actual, values.astype(object).to_list(), strict=True):
             assert (pd.isna(one) and pd.isna(other)) or one == other, row.column
+    assert referring == 3
 
 
 def test_personal_data_is_left_out(account: sandbox.SandboxAccount, made: Star) -> None:
@@ -294,3 +310,47 @@ def test_dates_outside_the_calendar_keep_their_day(tmp_path: Any) -> None:
 def test_a_fiscal_year_begins_in_a_month(account: sandbox.SandboxAccount, month: Any) -> None:
     with pytest.raises(ArgumentError, match="fiscal_start"):
         star_of(account, fiscal_start=month)
+
+
+def test_long_texts_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(star_columns, "MAX_CHUNK_BYTES", 64)
+    texts = [None if place % 7 == 3 else f"text {place} ä" for place in range(100)]
+    column = star_columns.plain(pd.Series(texts, dtype="str"))
+    assert column.type == pa.string()
+    assert column.num_chunks > 5
+    assert column.to_pylist() == texts
+
+
+def test_nasty_cells_cost_no_table(tmp_path: Path) -> None:
+    with hostile_checks.loaded(tmp_path, nasty=True, every=2) as hurt:
+        made = star_of(hurt.account, refresh=False)
+        check_plain(made)
+        check_relationships(made)
+        for table, name in OF_TABLES.items():
+            frame = frame_of(hurt.account, table, refresh=False)
+            if name.startswith("dim_"):
+                # No record has the id of a key that the star gives.
+                assert len(made.arrow(name)) == 2 + (~frame["id"].isin([-1, -2])).sum()
+            else:
+                assert len(made.arrow(name)) == len(frame)
+        for table in made.tables.values():
+            table.table.validate(full=True)
+
+
+def test_tables_that_the_account_may_not_read_are_empty(tmp_path: Path) -> None:
+    app = OAuthClient("app", "app-secret", "grant-1", scopes=ALL_SCOPES - {"users:read"})
+    company = sandbox.Company(seed=4, deals=40)
+    with Server(company, oauth_clients=[app], plan="Lite", burst=100_000) as server:
+        grant = pdframe.OAuth("app", "app-secret", "grant-1", token_url=f"{server.url}/oauth/token")
+        with pdframe.connect(
+            oauth=grant, base_url=server.url, cache_dir=tmp_path, progress=False
+        ) as account:
+            made = star_of(account)
+            assert len(made.arrow("fact_deals")) == len(account.deals(names=False)) > 20
+    check_plain(made)
+    check_relationships(made)
+    assert len(made.arrow("dim_owner")) == 2
+    assert set(made.arrow("fact_deals")["owner_key"].to_pylist()) == {-2}
+    assert len(made.arrow("fact_installments")) == 0
+    empty = {note.partition(" ")[0] for note in made.notes if "its tables are empty" in note}
+    assert empty == {"users", "installments"}

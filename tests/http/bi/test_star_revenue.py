@@ -5,6 +5,7 @@ movements are those of `mrr_movements`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pyarrow as pa
 import pytest
 
 from pdframe import metrics, sandbox
+from pdframe.bi.star_columns import decimals
 from pdframe.metrics.revenue.prices import UNIT
+from tests.helpers.served_lists import connected, deal
 from tests.helpers.stars import Star, check_plain, check_relationships, seeds, star_of
 
 MONTH = "2026-06"
@@ -171,8 +174,6 @@ def test_names_of_customers_are_personal(account: sandbox.SandboxAccount, made: 
 
 
 def test_amounts_are_exact_decimals() -> None:
-    from pdframe.bi.star_columns import decimals
-
     millionths = [0, 1, -1, 999_999, -1_000_000, 123_456_789_012_345_678, -(10**18) + 1]
     array = decimals(pd.Series(millionths, dtype="int64").to_numpy())
     array.validate(full=True)
@@ -180,10 +181,48 @@ def test_amounts_are_exact_decimals() -> None:
 
 
 def test_a_company_without_lines_has_no_rows(tmp_path: Path) -> None:
-    from tests.helpers.served_lists import connected, deal
-
     with connected(tmp_path, {"deals": [deal(1)]}) as account:
         made = star_of(account)
     check_plain(made)
     check_relationships(made)
     assert len(made.arrow("fact_mrr_by_month")) == 0
+
+
+def large_lines(count: int) -> dict[str, list[Any]]:
+    """Return won deals of one customer with a line of 9e11 a month each, and a small one."""
+    won = {"status": "won", "won_time": "2026-01-15T12:00:00Z", "org_id": 1, "currency": "IDR"}
+    deals = [deal(number, **won) for number in range(1, count + 1)]
+    deals.append(deal(90, **(won | {"org_id": 2})))
+    lines = [
+        {
+            "id": row["id"],
+            "deal_id": row["id"],
+            "product_id": 1,
+            "currency": "IDR",
+            "quantity": 1,
+            "item_price": 10.5 if row["id"] == 90 else 9e11,
+            "is_enabled": True,
+            "billing_frequency": "monthly",
+            "update_time": "2026-01-01T00:00:00Z",
+        }
+        for row in deals
+    ]
+    # Two lines of one deal are more than 1e12.
+    lines.append(lines[0] | {"id": 99})
+    return {"deals": deals, "deals/products": lines}
+
+
+def test_amounts_of_too_many_digits_cost_their_customer(tmp_path: Path) -> None:
+    with connected(tmp_path, large_lines(1)) as account:
+        made = star_of(account, as_of=date(2026, 3, 31))
+    rows = made.arrow("fact_mrr_by_month").select(["customer", "mrr"]).to_pylist()
+    assert rows == [{"customer": "organization 2", "mrr": Decimal("10.5")}] * 3
+    assert any("leaves out 1 customers" in note for note in made.notes)
+
+
+def test_more_money_than_adds_up_exactly_leaves_no_rows(tmp_path: Path) -> None:
+    with connected(tmp_path, large_lines(6)) as account:
+        made = star_of(account, as_of=date(2026, 3, 31))
+    check_plain(made)
+    assert len(made.arrow("fact_mrr_by_month")) == 0
+    assert any("too large to be added up" in note for note in made.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +17,10 @@ from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import CacheError
 from pdframe.frames import storage_schema
 from pdframe.history.deal_history import deal_history, known_by_changelog
+from pdframe.history.replay import history_of_deal
 from pdframe.schema.snapshots import HISTORY, OF_LINES, SNAPSHOTS, TRACKED_LINE_COLUMNS
 from tests.helpers.cache_files import store_of
+from tests.helpers.random_edits import edit
 from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
@@ -688,3 +691,35 @@ def test_an_account_without_any_history_has_every_column(account: sandbox.Sandbo
     assert len(lines) == len(deals) == 0
     assert str(lines["time"].dtype) == str(deals["time_after"].dtype) == "datetime64[us, UTC]"
     assert str(lines["id"].dtype) == "Int64"
+
+
+@pytest.mark.filterwarnings("ignore:deals, column:pdframe.errors.DataWarning")
+def test_the_history_of_one_deal_is_its_part_of_all(account: sandbox.SandboxAccount) -> None:
+    """Also where the changelogs of other deals say which columns they have, and that a stage was
+    moved to another pipeline.
+    """
+    company = account.company_model
+    account.sync("deals", "stages", "pipelines")
+    ids = account.deals(refresh=False)["id"].tolist()
+    store = store_of(account)
+    nothing = history_of_deal(store, ids[0])
+    assert nothing["source"].unique().tolist() == ["first look"]
+    account.deal_changes(ids[::2])
+    # Many deals passed through this stage, others are in it.
+    stage = 3
+    assert company.tables["stages"][stage]["pipeline_id"] == 2
+    company.move_stage(stage, 1)
+    account.sync("deals", "stages", full=True)
+    account.advance(days=3)
+    edit(company, random.Random(3), 60)
+    account.sync("deals", "stages", "pipelines")
+    account.deal_changes(ids[::3])
+    everything = account.deal_history()
+    assert (everything["column"] == "pipeline_id").sum() > len(ids)
+    for deal in [*ids, max(ids) + 1_000]:
+        own = everything[everything["deal_id"] == deal].reset_index(drop=True)
+        shown = history_of_deal(store, deal)
+        pd.testing.assert_frame_equal(shown, own, check_dtype=True)
+    # Where only another deal's changelog shows changes of owners, an unchanged owner is known.
+    owners = everything[everything["column"] == "owner_id"]
+    assert set(owners["source"]) >= {"changelog", "first look"}

@@ -129,3 +129,16 @@ def test_a_column_that_nothing_declares_can_be_requested_once_it_is_cached(
     ) as account:
         assert "colour" in account.pipelines()
         assert account.pipelines(columns=["colour"])["colour"].tolist() == ["red"]
+
+
+@pytest.mark.parametrize("refresh", [None, False])
+@pytest.mark.parametrize(
+    "columns", [["id", "id", "url"], ["url", "id", "url"], ["owner_name", "id", "owner_name"]]
+)
+def test_a_column_that_is_named_twice_is_refused(
+    account: sandbox.SandboxAccount, columns: list[str], refresh: bool | None
+) -> None:
+    account.deals(names=True)
+    repeated = max(columns, key=columns.count)
+    with pytest.raises(ArgumentError, match=f"names one column twice: '{repeated}'"):
+        account.deals(refresh=refresh, names=True, columns=columns)
