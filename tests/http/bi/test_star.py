@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pdframe.errors import ArgumentError
 from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
 from tests.helpers import hostile_checks
 from tests.helpers.no_names import no_names_by_default as no_names_by_default
+from tests.helpers.readme import ROOT
 from tests.helpers.served_lists import connected, deal, field
 from tests.helpers.stars import Star, check_plain, check_relationships, star_of
 
@@ -72,6 +74,18 @@ def made(account: sandbox.SandboxAccount) -> Star:
 
 def test_columns_are_plain_and_noted(made: Star) -> None:
     check_plain(made)
+
+
+def test_the_page_of_the_star_names_every_table(made: Star) -> None:
+    page = (ROOT / "docs" / "explanation" / "star-schema.md").read_text()
+    named = {
+        name
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`((?:fact|dim)_\w+)`", line.split("|")[1])
+    }
+    assert named == {name for name in made.tables if not name.startswith("bridge_")}
+    assert "bridge_deals_label_ids" in made.tables
 
 
 def test_no_key_is_an_orphan(made: Star) -> None:
