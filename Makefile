@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BROWSER := .venv/.browser
 JOBS ?= 2
 
-.PHONY: demo test check mutants chaos fuzz lint format types layers pictures docs bench setup clean help
+.PHONY: demo test check browser mutants chaos fuzz lint format types layers pictures docs bench setup clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -25,9 +26,14 @@ demo: $(READY)  ## a synthetic company, loaded, labelled and cached: what pdfram
 test: $(READY)  ## a sample of every test file, in about four minutes
 	PDFRAME_TIER=test $(BIN)/python -m pytest -n $(JOBS) --ignore=tests/resilience/chaos tests
 
-check: $(READY)  ## every test, conformance, notebooks and docs
+check: $(READY) browser  ## every test, conformance, notebooks and docs
 	PDFRAME_TIER=check $(BIN)/python -m pytest -n $(JOBS) --ignore=tests/resilience/chaos tests
 	$(MAKE) --no-print-directory docs
+
+browser: $(BROWSER)  ## what the tests in a browser need, besides chromium
+
+$(BROWSER): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-build-isolation --editable '.[browser]' && touch $@ || echo "The tests in a browser are skipped."
 
 mutants: $(READY)  ## break the code in 30 places: `make test` must see each
 	$(BIN)/python -m tests.mutants

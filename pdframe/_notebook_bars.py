@@ -16,6 +16,7 @@ from IPython.display import display
 from tqdm import tqdm
 
 _BAR = "<bar/>"
+_STYLE = 'style="font-size: 90%"'
 
 
 class CellOutput:
@@ -65,7 +66,9 @@ class NotebookBar(tqdm):  # type: ignore[type-arg]
         parts = re.split(rf" *\|?{_BAR}\|? *", self.format_meter(**state))
         value = f' value="{self.n}" max="{self.total}"' if self.n and self.total else ""
         bar = f'<progress{value} style="width: 10em; vertical-align: middle"></progress>'
-        self._output.show(id(self), str(self), f"<div>{bar} {escape(', '.join(parts))}</div>")
+        self._output.show(
+            id(self), str(self), f"<div {_STYLE}>{bar} {escape(', '.join(parts))}</div>"
+        )
 
 
 __all__ = ["CellOutput", "NotebookBar"]

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe._named_periods import named_period
+from pdframe._moments import named_period
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
 from pdframe.cache.deleted_deals import DeletedDeals

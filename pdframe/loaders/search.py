@@ -188,7 +188,7 @@ def search(
     Warns
     -----
     DataWarning
-        More than `max_items` items match.
+        Once a call: more than `max_items` items match; values do not fit their columns.
 
     Examples
     --------
@@ -233,16 +233,17 @@ def search(
     else:
         path, size = "/itemSearch", ITEM_PAGE
         params["item_types"] = kinds or None
-    rows = _read_rows(
-        self,
-        path,
-        params,
-        size,
-        max_items,
-        lambda row: _is_item(_flat(row), kinds),
-        "an id and a requested type",
-    )
-    return _frame(map(_flat, rows), _ITEMS)
+    with self._data_warnings.one_a_call(_ITEMS.name):
+        rows = _read_rows(
+            self,
+            path,
+            params,
+            size,
+            max_items,
+            lambda row: _is_item(_flat(row), kinds),
+            "an id and a requested type",
+        )
+        return _frame(map(_flat, rows), _ITEMS)
 
 
 def search_field(
@@ -286,7 +287,7 @@ def search_field(
     Warns
     -----
     DataWarning
-        More than `max_items` items match.
+        Once a call: more than `max_items` items match; values do not fit their columns.
 
     Examples
     --------
@@ -316,16 +317,17 @@ def search_field(
         self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
     code = _code(field, self._syncer.fields(table), table)
     params = {"term": term, "entity_type": entity, "field": code, "match": match}
-    rows = _read_rows(
-        self,
-        "/itemSearch/field",
-        params,
-        PAGE,
-        max_items,
-        lambda row: _is_item(_value(row, entity, code), ()),
-        "an id",
-    )
-    return _frame((_value(row, entity, code) for row in rows), _VALUES)
+    with self._data_warnings.one_a_call(_VALUES.name):
+        rows = _read_rows(
+            self,
+            "/itemSearch/field",
+            params,
+            PAGE,
+            max_items,
+            lambda row: _is_item(_value(row, entity, code), ()),
+            "an id",
+        )
+        return _frame((_value(row, entity, code) for row in rows), _VALUES)
 
 
 def _read_rows(

@@ -6,16 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdframe._advice import SOURCES, did_you_mean
-from pdframe._named_periods import named_period
+from pdframe._advice import SOURCES, did_you_mean, nearest
+from pdframe._moments import ending, moment, zone
 from pdframe._plain import holds_lists, plain_column, plain_frame
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
@@ -39,9 +37,6 @@ _STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us
 _NAMES = frozenset({"creator_name", "owner_name", "owner", "pipeline_name", "stage_name"})
 _LONG_NAMES = frozenset({"person_name", "org_name"})
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-# What people write where a program reads the clock.
-_CLOCK = re.compile(r"now|today|yesterday|ago|last|this", re.IGNORECASE)
 _NUMBER = re.compile(r"[\s\d.+-]*")
 # "90d": pandas is about to read only the capital letter.
 _DAYS = re.compile(r"(?<=[\d\s])d\b")
@@ -104,13 +99,31 @@ def _remedy(name: str, missing: Sequence[str], frame: pd.DataFrame, by: Collecti
         return f"{loaded}() adds the names of ids, unless names=False."
     if name in ("deals", "activities") and (_NAMES | _LONG_NAMES).issuperset(missing):
         return f"{loaded}(names=True) adds the names of persons and organizations."
-    if len(missing) == 1 and missing[0] in by and isinstance(missing[0], str):
-        hint = did_you_mean(missing[0], frame.columns)
+    if set(missing) <= {*by}:
+        meant = _meant(by, frame)
+        if len(meant) > 1:
+            return f"Did you mean by={meant!r}?"
+        hint = did_you_mean(missing[0], frame.columns) if meant else ""
         if hint:
             return hint
     source = SOURCES.get(name)
     carried = " The argument carry= of mrr_lines adds columns of deals." if name == "lines" else ""
     return f"Pass the frame of {source or 'the loader'} with all its columns.{carried}"
+
+
+def _meant(by: Collection[str], frame: pd.DataFrame) -> list[str]:
+    """Return the columns of the frame that `by` probably means, those of "a, b" one by one; none
+    where one of them is like no column.
+    """
+    result: list[str] = []
+    for name in map(str, by):
+        parts = [name] if name in frame.columns else [part.strip() for part in name.split(",")]
+        for part in parts:
+            near = [part] if part in frame.columns else nearest(part, frame.columns)
+            # "owner" as elsewhere: its name.
+            named = f"{part}_name"
+            result.append(named if named in near else near[0] if near else "")
+    return list(dict.fromkeys(result)) if all(result) else []
 
 
 def zone_of(tz: str | None, *frames: object) -> str:
@@ -144,93 +157,6 @@ def zone_of(tz: str | None, *frames: object) -> str:
             return "UTC"
         return str(named)
     return "UTC"
-
-
-def zone(tz: str) -> ZoneInfo:
-    """Return the timezone of that name; raise `ArgumentError` where there is none."""
-    try:
-        return ZoneInfo(tz)
-    except (KeyError, ValueError, TypeError, OSError, AttributeError):
-        raise ArgumentError(
-            f"tz={tz!r} is not a timezone that this machine knows. Pass a name such as 'UTC' or"
-            " 'Europe/Berlin'."
-        ) from None
-
-
-def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Timestamp:
-    """Convert a time to UTC.
-
-    Parameters
-    ----------
-    value
-        A datetime, Timestamp, or text in ISO 8601; naive ones are in `tz`, the earlier one where a
-        clock shows a time twice. A bare date (text, `datetime.date`, or a numpy date) means its
-        first instant, and so does a year, quarter, month ("2026", "2026-Q2", "2026-06") or
-        `pd.Period`.
-    tz
-        Timezone of naive times.
-    name
-        Name of the argument, for the error.
-    end_of_day
-        A bare date or a period means its last microsecond instead.
-
-    Raises
-    ------
-    ArgumentError
-        It is not a time.
-    """
-    period = named_period(value, name)
-    if period is not None:
-        # Not microseconds=1, which has the unit and the narrow range of nanoseconds.
-        return (
-            _instant(period[1], tz, name) - pd.Timedelta(1, "us")
-            if end_of_day
-            else _instant(period[0], tz, name)
-        )
-    bare = (
-        (isinstance(value, date) and not isinstance(value, datetime))
-        or (isinstance(value, str) and _DATE.fullmatch(value.strip()) is not None)
-        or (isinstance(value, np.datetime64) and np.datetime_data(value)[0] == "D")
-    )
-    time = _instant(value, tz, name, days=1 if bare and end_of_day else 0)
-    return time - pd.Timedelta(1, "us") if bare and end_of_day else time
-
-
-def ending(value: Any, tz: str, name: str) -> pd.Timestamp:
-    """Return the time at which an exclusive bound lies, in UTC: a day or time as `moment` reads it,
-    or the end of a year, quarter, month or `pd.Period`.
-    """
-    period = named_period(value, name)
-    return moment(value if period is None else period[1], tz, name)
-
-
-def _instant(value: Any, tz: str, name: str, days: int = 0) -> pd.Timestamp:
-    """Convert a time that is no period to UTC, some days later by the clock of `tz`."""
-    place = zone(tz)
-    try:
-        # Words like "now" would read the clock, and a number is not a time.
-        if not isinstance(value, date | np.datetime64) and not (
-            isinstance(value, str) and _DATE.match(value.strip())
-        ):
-            raise ValueError(value)
-        time = pd.Timestamp(value)
-        if pd.isna(time):
-            raise ValueError(value)
-        if days:
-            time += pd.Timedelta(days=days)
-        if time.tzinfo is None:
-            time = time.tz_localize(place, ambiguous=True, nonexistent="shift_forward")
-        return time.tz_convert("UTC").as_unit("us")
-    except (ValueError, TypeError, OverflowError, NotImplementedError):
-        clock = (
-            " A metric does not read the clock: pd.Timestamp.now() is now."
-            if isinstance(value, str) and _CLOCK.search(value)
-            else ""
-        )
-        raise ArgumentError(
-            f"{name}={value!r} is not a time. Write '2026-06-30', '2026-06-30 14:00', a period such"
-            f" as '2026', '2026-Q2' or '2026-06', or pass a datetime.{clock}"
-        ) from None
 
 
 def to_micros(time: pd.Timestamp) -> int:
@@ -290,7 +216,10 @@ def keys(
         return []
     names = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
     if not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"by={by!r} must be the name of a column or a list of names.")
+        raise ArgumentError(
+            f"by={by!r} must be the name of a column, such as by='status', or a list of names, such"
+            " as by=['pipeline_id', 'status']."
+        )
     given = {
         column for frame in frames if isinstance(frame, pd.DataFrame) for column in frame.columns
     }
@@ -355,7 +284,7 @@ def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:
         except (TypeError, NotImplementedError, ValueError):
             raise ArgumentError(
                 f"by={name!r}: its values ({column.dtype}) cannot be grouped by. Convert them to"
-                " text or numbers."
+                f" text: frame[{name!r}] = frame[{name!r}].map(str, na_action='ignore')."
             ) from None
         codes, count = result.astype(np.int64), len(uniques)
     return np.where(codes < 0, count, codes), count + 1

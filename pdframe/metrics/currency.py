@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pdframe._named_periods import named_period
+from pdframe._moments import named_period
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, MixedCurrencyError
 from pdframe.metrics._arguments import in_zone, local_date, moment, require_columns, zone_of

@@ -5,7 +5,6 @@ amounts as text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pdframe._named_periods import named_period
+from pdframe._moments import moment
 from pdframe.errors import ArgumentError
 from pdframe.plot import _style as style
 
@@ -84,8 +83,7 @@ def one_group(rows: pd.DataFrame, first: str, chart: str) -> str:
     if style.several_groups(rows, by):
         raise ArgumentError(
             f"The frame holds several groups of {', '.join(map(repr, by))}, and this chart has"
-            " room for one. Draw each on its own Axes: for value, part in frame.groupby(column):"
-            f" plot.{chart}(part)."
+            f" room for one. Draw each: {style.each_group(by, chart)}"
         )
     return str(style.group_names(rows, by).iloc[0]) if by and len(rows) else ""
 
@@ -131,36 +129,16 @@ def month_name(number: int) -> str:
     return f"{1970 + number // 12:04d}-{number % 12 + 1:02d}"
 
 
-def over(months: Places, as_of: Any) -> npt.NDArray[np.bool_]:
-    """Return which months are over at `as_of`; all where it is None. A bare date is the end of that
-    day, a year, quarter, month or `pd.Period` its end.
+def over(months: Places, as_of: Any, tz: str | None = None) -> npt.NDArray[np.bool_]:
+    """Return which months are over in `tz` (None: UTC) at `as_of`, as metrics read it; all where it
+    is None.
     """
     if as_of is None:
         return np.ones(len(months), np.bool_)
-    period = named_period(as_of, "as_of")
-    if period is not None:
-        as_of = period[1]
-    bare = period is None and (
-        (isinstance(as_of, date) and not isinstance(as_of, datetime))
-        or (isinstance(as_of, str) and len(as_of.strip()) == 10)
-    )
-    try:
-        # Words like "now" would read the clock, and a number is no time.
-        if not isinstance(as_of, date) and not (
-            isinstance(as_of, str) and as_of.strip()[:4].isdigit()
-        ):
-            raise ValueError(as_of)
-        time = pd.Timestamp(as_of).tz_localize(None)
-        if pd.isna(time):
-            raise ValueError(as_of)
-        if bare:
-            time += pd.Timedelta(days=1)
-    except (ValueError, TypeError, OverflowError):
-        raise ArgumentError(
-            f"as_of={as_of!r} is not a time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
-            " datetime."
-        ) from None
-    return np.asarray(months < time.year * 12 + time.month - 1 - 1970 * 12, dtype=np.bool_)
+    zone = tz or "UTC"
+    after = moment(as_of, zone, "as_of", end_of_day=True) + pd.Timedelta(1, "us")
+    first = after.tz_convert(zone)
+    return np.asarray(months < first.year * 12 + first.month - 1 - 1970 * 12, dtype=np.bool_)
 
 
 def few(months: Places) -> None:

@@ -17,6 +17,12 @@ _OF_FREQ = {"W": "week", "M": "month", "Q": "quarter", "Y": "year"}
 # In inches: what the name of a period needs.
 _LABEL = 0.78
 
+TWICE = (
+    "A period occurs twice. Pass the result of metrics.{metric}, with the columns of `by` before"
+    " 'period'."
+)
+"""The error of a frame that has a period twice in a group."""
+
 
 class Periods(NamedTuple):
     """A kind of period, and the day at which one of them begins, from which they are counted."""
@@ -53,23 +59,39 @@ class Periods(NamedTuple):
         return f"{day:%Y-%m}" if self.unit == "month" else f"from {day:%Y-%m}"
 
 
-def first_days(rows: pd.DataFrame) -> pd.Series[Any]:
-    """Return the column `period` without a timezone.
+def first_days(rows: pd.DataFrame, of: str = "") -> pd.Series[Any]:
+    """Return the column `period` without a timezone; `of` names the frame in the error.
 
     Raises
     ------
     ArgumentError
         It holds no times, or a null.
     """
-    days = rows["period"]
-    if not len(days):
+    if rows["period"].isna().any():
+        raise _no_times(rows, "period", of)
+    return naive_times(rows, "period", of)
+
+
+def naive_times(rows: pd.DataFrame, column: str, of: str = "") -> pd.Series[Any]:
+    """Return a column of times without a timezone; `ArgumentError` where it holds something
+    else.
+    """
+    times = rows[column]
+    if not len(times):
         return pd.Series([], dtype="datetime64[us]")
-    if not pd.api.types.is_datetime64_any_dtype(days.dtype) or days.isna().any():
-        raise ArgumentError(
-            f"The column 'period' ({days.dtype}) must hold times without nulls, as the metric"
-            " returns them."
-        )
-    return days if getattr(days.dtype, "tz", None) is None else days.dt.tz_localize(None)
+    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
+        raise _no_times(rows, column, of)
+    return times if getattr(times.dtype, "tz", None) is None else times.dt.tz_localize(None)
+
+
+def _no_times(rows: pd.DataFrame, column: str, of: str) -> ArgumentError:
+    name = f"{column!r} of {of}" if of else repr(column)
+    hint = f" Read it with pandas.to_datetime({of or 'frame'}[{column!r}])."
+    is_text = not pd.api.types.is_datetime64_any_dtype(rows[column].dtype)
+    return ArgumentError(
+        f"The column {name} ({rows[column].dtype}) must hold times without nulls, as the metric"
+        f" returns them.{hint if is_text else ''}"
+    )
 
 
 def periods(days: pd.Series[Any], freq: str | None) -> Periods:

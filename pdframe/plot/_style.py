@@ -478,6 +478,11 @@ def several_groups(frame: pd.DataFrame, names: Sequence[Any]) -> bool:
     return bool(names) and len(frame[[*names]].drop_duplicates()) > 1
 
 
+def each_group(names: Sequence[Any], chart: str) -> str:
+    """Return the line of code that draws each group on its own Axes."""
+    return f"for name, part in frame.groupby({[*names]!r}, dropna=False): plot.{chart}(part)"
+
+
 def stage_names(rows: pd.DataFrame) -> list[str]:
     """Return the name of each row's stage, with the pipeline where several have it; the id where
     there is no name.

@@ -81,8 +81,7 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     if style.several_groups(rows, by):
         raise ArgumentError(
             f"The frame holds several groups of {', '.join(map(repr, by))}; their arcs would"
-            " overlap. Draw each on its own Axes: for value, part in frame.groupby(column):"
-            " plot.flow(part)."
+            f" overlap. Draw each: {style.each_group(by, 'flow')}"
         )
     stages = _stages(rows)
     style.refuse(len(stages), "stages", _MOST_STAGES, "Keep the rows of some of them.")

@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pdframe.errors import ArgumentError
+from pdframe.plot import _forecast_groups as groups
+from pdframe.plot import _forecast_record as records
 from pdframe.plot import _months as months
 from pdframe.plot import _periods as calendar
 from pdframe.plot import _style as style
 
 _NEEDED = ("period", "currency", "won_already", "mean", "p10", "p50", "p90")
-_OF_RECORD = ("period", "p10", "p50", "p90", "actual")
-_LATEST = 12
 _MOST_PERIODS = 120
 
 
@@ -28,14 +28,17 @@ def forecast(
     *,
     record: pd.DataFrame | None = None,
     draws: pd.DataFrame | None = None,
+    top: int | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw a forecast by period: a band of what may be won, and what is won already as a step.
+    """Draw a forecast by period: a band of what may be won, and what is won already as a step; of
+    several groups a bar each.
 
     Parameters
     ----------
     frame
-        What `metrics.forecast` returns, in one currency and of one group; at most 120 periods.
+        What `metrics.forecast` returns, in one currency; of one group at most 120 periods, of
+        several (`by=`) at most 18.
     ax
         Where to draw; None: a new figure of notebook width.
     record
@@ -44,8 +47,13 @@ def forecast(
         Its last 12 periods with an actual are drawn before the forecast, each as it was last
         forecast before it began. None: no past.
     draws
-        What `metrics.forecast_draws` returns for the same periods: then the sentence is about all
-        periods together. None: it is about the first one, since percentiles cannot be added.
+        What `metrics.forecast_draws` returns for the same periods and groups: then the sentence is
+        about all periods and groups together. None: it is about the first period, or of several
+        groups about the sum of their means, since percentiles cannot be added.
+    top
+        How many of several groups to draw, those with the largest mean; the title says how many
+        more there are. None: all, where 36 rows are enough for them in all periods; of more, the
+        largest 12 or fewer.
     title
         None: a title that says what it shows.
 
@@ -57,11 +65,16 @@ def forecast(
         dark step in it is P50, the filled step what is won already. Actuals of the past are full
         where they fell inside the range that was forecast, crosses where they did not.
 
+        Several groups have a bar each from P10 to P90, by period, with a line at P50 and a bar of
+        what is won already; after it these figures. Of a record the sentence says how many actuals
+        of the last 12 periods of each group fell inside.
+
     Raises
     ------
     ArgumentError
-        A missing column, several currencies (keep one, or give the metric `rates`) or groups, a
-        period that is there twice, null amounts, or more than 120 periods.
+        A missing column, several currencies (keep one, or give the metric `rates`), a period that
+        is there twice, null amounts, too many periods, `draws` of other periods or groups, or `top`
+        is no number from 1 to 36.
 
     Examples
     --------
@@ -73,21 +86,23 @@ def forecast(
     ['2026-07', '2026-08', '2026-09']
     """
     rows = style.require_columns(frame, _NEEDED, "forecast")
-    group = months.one_group(rows, "period", "forecast")
+    by, freq = style.groups(rows, "period"), frame.attrs.get("freq")
     currency = months.one_currency(rows, "pass metrics.forecast `rates`")
     amounts = {name: months.money(rows, name) for name in _NEEDED[2:]}
+    if top is not None:
+        style.check_top(top, style.MOST_ROWS)
+    if style.several_groups(rows, by):
+        return groups.draw(ax, rows, by, amounts, currency, record, draws, top, title, freq)
+    group = months.one_group(rows, "period", "forecast")
     days = calendar.first_days(rows)
-    past = _past(record, currency, rows, frame.attrs.get("freq"))
+    past = records.past_forecasts(record, rows, freq)
     earlier = past["period"][past["period"] < days.min()] if len(days) else past["period"]
     every = pd.concat([earlier, days], ignore_index=True)
-    kind = calendar.periods(every, frame.attrs.get("freq"))
-    past = _last_forecasts(past[past["period"].isin(earlier)], kind)
+    kind = calendar.periods(every, freq)
+    past = records.last_forecasts(past[past["period"].isin(earlier)], kind)
     number = kind.numbers(days)
     if len(np.unique(number)) < len(number):
-        raise ArgumentError(
-            "A period occurs twice. Pass the result of metrics.forecast, with the columns of `by`"
-            " before 'period'."
-        )
+        raise ArgumentError(calendar.TWICE.format(metric="forecast"))
     style.refuse(
         int(np.ptp(number)) + 1 if len(number) else 0,
         "periods",
@@ -99,7 +114,7 @@ def forecast(
     ax = style.axes(ax, height=4.0)
     heading = "Won revenue"
     if len(number):
-        heading += f", {_span(kind, number)}"
+        heading += f", {records.span(kind, number)}"
     style.dress(ax, title or (f"{heading}: {group}" if group else heading))
     if not len(number):
         return style.empty(ax, "Nothing is forecast.")
@@ -107,69 +122,17 @@ def forecast(
     _actuals(ax, kind, past)
     shown = np.concatenate([kind.numbers(past["period"]), number])
     calendar.axis(ax, kind, shown)
-    values = [*amounts.values(), *(past[name].to_numpy(np.float64) for name in _OF_RECORD[1:])]
+    values = [
+        *amounts.values(),
+        *(past[name].to_numpy(np.float64) for name in records.OF_RECORD[1:]),
+    ]
     low = min(float(part.min()) for part in values if len(part))
     high = max(float(part.max()) for part in values if len(part))
     months.money_axis(ax, min(low, 0.0), max(high, 0.0), currency)
     style.legend_below(ax)
-    _sentence(ax, kind, number, amounts, currency, past, _together(draws, group, frame))
+    total = records.together(draws, rows)
+    records.write_sentence(ax, _sentence(kind, number, amounts, currency, past, total))
     return ax
-
-
-def _past(
-    record: pd.DataFrame | None, currency: str, frame: pd.DataFrame, freq: str | None
-) -> pd.DataFrame:
-    """Return the forecasts of `record` that have an actual: in the currency of the forecast, and
-    where the record names groups and lengths of periods, of the same.
-    """
-    if record is None:
-        return (
-            pd.DataFrame({"period": pd.Series([], dtype="datetime64[us]")})
-            .reindex(columns=[*_OF_RECORD, "at"])
-            .astype({name: "float64" for name in _OF_RECORD[1:]})
-        )
-    rows = style.require_columns(record, _OF_RECORD, "backtest")
-    if "currency" in rows:
-        rows = rows[rows["currency"].astype("str") == currency] if currency else rows
-    if "freq" in rows and freq is not None:
-        rows = rows[rows["freq"].astype("str") == freq]
-    if {"by", "group"} <= set(rows.columns):
-        rows = rows[_same_group(rows, frame)]
-    if "method" in rows and len(rows["method"].unique()) > 1:
-        raise ArgumentError(
-            "record holds several methods. Keep one, such as record[record['method'] == 'hazard']."
-        )
-    rows = rows[rows["period"].notna() & rows["actual"].notna()].reset_index(drop=True)
-    at = next((rows[name] for name in ("as_of", "cutoff") if name in rows), None)
-    result = pd.DataFrame({"period": calendar.first_days(rows)})
-    for name in _OF_RECORD[1:]:
-        result[name] = style.numbers(rows, name)
-    if at is None:
-        result["at"] = pd.NaT
-    else:
-        result["at"] = at.dt.tz_localize(None) if getattr(at.dtype, "tz", None) else at
-    return result.dropna(subset=["p10", "p90"])
-
-
-def _same_group(record: pd.DataFrame, frame: pd.DataFrame) -> Any:
-    """Return which rows of a record are of the group of a forecast."""
-    by = style.groups(frame, "period")
-    if not by or not len(frame):
-        return record["by"].isna().to_numpy()
-    values = [frame[name].iloc[0] for name in by]
-    group = ", ".join("(none)" if pd.isna(value) else str(value) for value in values)
-    return ((record["by"] == ", ".join(by)) & (record["group"] == group)).to_numpy(np.bool_)
-
-
-def _last_forecasts(past: pd.DataFrame, kind: calendar.Periods) -> pd.DataFrame:
-    """Return one row a period: the last forecast before it began, else the first one after."""
-    if not len(past):
-        return past
-    # A forecast of the evening before the first is before it in every zone by this much.
-    late = (past["at"] - past["period"]).dt.total_seconds().fillna(0.0) - 14 * 3600
-    rank = np.where(late > 0, late, -1e12 - late)
-    ordered = past.assign(rank=rank).sort_values(["period", "rank"], kind="stable")
-    return ordered.drop_duplicates("period").tail(_LATEST).reset_index(drop=True)
 
 
 def _band(ax: Axes, number: months.Places, amounts: dict[str, style.Floats]) -> None:
@@ -249,7 +212,7 @@ def _actuals(ax: Axes, kind: calendar.Periods, past: pd.DataFrame) -> None:
         label="as it was forecast",
         zorder=2,
     )
-    inside = (low <= actual) & (actual <= high)
+    inside = records.inside(past)
     for which, marker, color, name in (
         (inside, "o", pen.ink, "actual"),
         (~inside, "X", style.RED, "actual, outside"),
@@ -269,66 +232,24 @@ def _actuals(ax: Axes, kind: calendar.Periods, past: pd.DataFrame) -> None:
             )
 
 
-def _together(draws: pd.DataFrame | None, group: str, frame: pd.DataFrame) -> style.Floats | None:
-    """Return the total of all periods in each draw; None without draws."""
-    if draws is None:
-        return None
-    rows = style.require_columns(draws, ("period", "draw", "total"), "forecast_draws")
-    if not len(rows):
-        raise ArgumentError("draws has no rows. Pass the frame of metrics.forecast_draws.")
-    if set(rows["period"]) != set(frame["period"]):
-        raise ArgumentError(
-            "draws has other periods than the forecast. Pass forecast_draws of the same as_of,"
-            " until and freq."
-        )
-    total = pd.Series(months.money(rows, "total")).groupby(rows["draw"].to_numpy()).sum()
-    return np.asarray(total.to_numpy(np.float64))
-
-
 def _sentence(
-    ax: Axes,
     kind: calendar.Periods,
     number: months.Places,
     amounts: dict[str, style.Floats],
     currency: str,
     past: pd.DataFrame,
-    together: style.Floats | None,
-) -> None:
-    """Write the sentence under the title."""
-    if together is not None:
-        # As the metric takes them from the draws.
-        p10, p50, p90 = np.quantile(together, [0.1, 0.5, 0.9], method="inverted_cdf")
-        span = f"{_span(kind, number)}: " if len(number) > 1 else ""
-    else:
-        p10, p50, p90 = (float(amounts[name][0]) for name in ("p10", "p50", "p90"))
-        span = f"{kind.name(int(number[0]))}: " if len(number) > 1 else ""
-    unit = f" {currency}" if currency else ""
-    parts = [
-        f"{span}P50 {months.short(p50)}{unit} (P10 {months.short(p10)}, P90 {months.short(p90)})"
-    ]
+    total: records.Quantiles | None,
+) -> list[str]:
+    """Return the parts of the sentence under the title."""
+    p10, p50, p90 = (float(amounts[name][0]) for name in ("p10", "p50", "p90"))
+    periods = records.span(kind, number if total else number[:1])
+    text = records.middle_and_range(total or (p10, p50, p90), currency)
+    parts = [f"{periods}: {text}" if len(number) > 1 else text]
     if len(past):
-        low, high, actual = (past[name].to_numpy(np.float64) for name in ("p10", "p90", "actual"))
-        inside = int(((low <= actual) & (actual <= high)).sum())
+        inside = int(records.inside(past).sum())
         parts.append(
             f"in the last {len(past)} {kind.unit}s {inside} of {len(past)} actuals fell inside 80 %"
             if len(past) > 1
             else f"the last actual fell {'inside' if inside else 'outside'} 80 %"
         )
-    # A line where there is room for one, else two.
-    text, lines = "; ".join(parts), 1
-    if style.width(text, style.normal()) > 0.98 * style.inches(ax):
-        text, lines = ";\n".join(parts), len(parts)
-    style.note(ax, 0, 1, text, at=ax.transAxes, va="bottom", shift=(0, 5))
-    ax.set_title(
-        ax.get_title(loc="left"),
-        loc="left",
-        pad=(8 + 13 * lines) * style.unit(),
-        fontsize=style.large(),
-        color=style.pen(ax).ink,
-        **style.PLAIN,
-    )
-
-
-def _span(kind: calendar.Periods, number: months.Places) -> str:
-    first, last = kind.name(int(number[0])), kind.name(int(number[-1]))
-    return first if first == last else f"{first} to {last}"
+    return parts

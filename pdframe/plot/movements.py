@@ -101,7 +101,7 @@ def mrr_movements(
         )
     order = np.argsort(number)
     number, amounts = number[order], {name: values[order] for name, values in amounts.items()}
-    done = months.over(number, as_of)
+    done = months.over(number, as_of, frame.attrs.get("tz"))
     _closes(number, amounts)
     ax = style.axes(ax, height=4.0)
     heading = f"{measure.upper()} movements"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -177,14 +178,62 @@ def _lines(
 def _ends(
     ax: Axes, places: months.Places, total: style.Floats, currency: str, customers: style.Floats
 ) -> None:
-    """Write the first sum and the last, with the number of its customers."""
-    most, paper = float(np.abs(total).max()), style.pen(ax).paper
+    """Write the first sum and the last, with the number of its customers, next to the line of sums:
+    in full, else as much of it as hides no part of the line.
+    """
+    most = float(np.abs(total).max())
+    first, last = (months.amount(total[at], most) for at in (0, -1))
     unit = f" {currency}" if currency else ""
-    first, last = (f"{months.amount(total[at], most)}{unit}" for at in (0, -1))
-    last += "".join(
+    counted = "".join(
         f", {style.number(count)} customer{'s' if count != 1 else ''}" for count in customers
     )
-    style.note(ax, places[-1], total[-1], last, ha="right", va="bottom", shift=(4, 7), box=paper)
+    shorter = [last + unit, last] if unit else [last]
+    written = _write(ax, places, total, -1, [last + unit + counted, *shorter])
     room = style.inches(ax) * (places[-1] - places[0]) / (places[-1] - places[0] + 1.2)
-    if style.width(first + last, style.normal()) + 0.2 <= room:
-        style.note(ax, places[0], total[0], first, va="bottom", shift=(-4, 7), box=paper)
+    if style.width(first + unit + written, style.normal()) + 0.2 <= room:
+        _write(ax, places, total, 0, [first + unit], is_needed=False)
+
+
+def _write(
+    ax: Axes,
+    places: months.Places,
+    total: style.Floats,
+    at: int,
+    texts: Sequence[str],
+    *,
+    is_needed: bool = True,
+) -> str:
+    """Write the first of these texts that has room above or below its end of the line without
+    hiding a part of it; return it. Where none has, the last one is above it if it is needed.
+    """
+    width, height = style.inches(ax), ax.bbox.height / ax.figure.dpi
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    x, y = (places - left) / (right - left) * width, (total - bottom) / (top - bottom) * height
+    point, gap = 4 * style.unit() / 72, 7 * style.unit() / 72
+    letters = 1.3 * style.normal() / 72
+    ha = "center" if len(places) == 1 else "right" if at else "left"
+    chosen = (texts[-1] if is_needed else "", "bottom")
+    for text in texts:
+        size = style.width(text, style.normal())
+        start = x[at] - {"center": size / 2, "right": size - point, "left": point}[ha]
+        # The amounts beside the axis may take more of the width than `inches` knows.
+        margin = -0.1 if ha == "left" else 0.2 * style.unit()
+        if start < margin or start + size > width + 0.1:
+            continue
+        # The line where the text would be.
+        line = np.interp(np.linspace(start, start + size, 50), x, y)
+        sides = {"bottom": y[at] + gap, "top": y[at] - gap - letters}
+        free = [
+            va
+            for va, low in sides.items()
+            if low >= -point and not ((line > low - point) & (line < low + letters + point)).any()
+        ]
+        if free:
+            chosen = text, free[0]
+            break
+    text, va = chosen
+    if not text:
+        return text
+    shift = {"center": 0, "right": 4, "left": -4}[ha], 7 if va == "bottom" else -7
+    style.note(ax, places[at], total[at], text, ha=ha, va=va, shift=shift, box=style.pen(ax).paper)
+    return text

@@ -209,6 +209,23 @@ def forecast(case: Case) -> Axes:
     return plot.forecast(table, record=record)
 
 
+def forecast_groups(case: Case) -> Axes:
+    """One month of few or 30 groups, three months of the others."""
+    groups = case.groups if case.groups != [None] else ["New business", "Renewals"]
+    days = pd.date_range("2026-07-01", periods=1 if len(groups) == 30 else 3, freq="MS")
+    parts = []
+    for number, group in enumerate(groups):
+        money = case.money / (number + 1)
+        rows = [
+            (f"{day:%F}", money / 4 if not at else 0.0, money * (0.7 - at / 10), money,
+             money * (1.3 + at / 5))
+            for at, day in enumerate(days)
+        ]  # fmt: skip
+        table = forecasts.totals(*rows)
+        parts.append(table.assign(owner_name=group)[["owner_name", *table]])
+    return plot.forecast(pd.concat(parts))
+
+
 def calibration(case: Case) -> Axes:
     horizons = {"30 groups": range(30, 390, 30), "three deals": [90]}.get(case.name, [30, 90])
     size = max(case.deals // 4, 1)
@@ -376,6 +393,7 @@ CHARTS: dict[str, Callable[[Case], Axes]] = {
         retention_cohorts,
         billing,
         forecast,
+        forecast_groups,
         calibration,
         backtest,
         pipeline_movements,

@@ -14,6 +14,7 @@ from pdframe import DataWarning, sandbox
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 from tests.helpers.internals import without_burst_limit
+from tests.helpers.notices import notes_in
 from tests.helpers.proxy import altered
 
 NAMES = {
@@ -229,3 +230,32 @@ def test_leads_have_ids_of_text_and_unknown_columns_are_kept(
     assert result["id"][1] == 3
     assert result["name"].tolist() == ["A lead", "a.txt"]
     assert result["heat"][0] == '{"level":3}'
+
+
+def test_a_search_warns_once_of_all_its_columns(account: sandbox.SandboxAccount) -> None:
+    strange = {"id": 3, "type": "deal", "value": "much", "is_archived": "perhaps", "stage": 7}
+    rows = [{"result_score": "high", "item": strange}] * 3
+
+    def answer(path: str, params: Mapping[str, str], content: Any) -> None:
+        if path in ("/itemSearch", "/itemSearch/field"):
+            hits = [{"id": 3, "name": 5.5, "result_score": "high"}]
+            content["data"] = {"items": rows} if path == "/itemSearch" else hits
+            content["additional_data"] = {"next_cursor": None}
+
+    with altered(account, answer) as other:
+        with pytest.warns(DataWarning) as said:
+            result = other.search("deal", max_items=2)
+        assert len(said) == 1
+        notes = notes_in(said)
+        assert len(notes) > 2
+        assert any("more than 2 items match" in note for note in notes)
+        assert any("search, column 'score'" in note for note in notes)
+        assert result["score"].isna().all()
+        # The facts are said once an account, the limit at every call.
+        with pytest.warns(DataWarning) as again:
+            other.search("deal", max_items=2)
+        assert [note for note in notes_in(again) if "column" in note] == []
+        with pytest.warns(DataWarning, match="search_field, column 'score'") as field:
+            other.search_field("deal", "deal", "title")
+        assert len(field) == 1
+        assert {"search", "search_field"} <= {*other.warnings()["table"]}

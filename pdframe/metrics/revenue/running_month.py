@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe._named_periods import named_period
+from pdframe._moments import named_period
 from pdframe._plain import plain_frame
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError

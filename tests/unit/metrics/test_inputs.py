@@ -232,8 +232,36 @@ def test_many_columns_of_many_values_do_not_overflow() -> None:
     "values", [[[1], [2]], pd.Series([[1], [2]], dtype=pd.ArrowDtype(pa.list_(pa.int64())))]
 )
 def test_lists_cannot_be_grouped_by(values: Any) -> None:
-    with pytest.raises(ArgumentError, match=r"by='labels': its values \(.*\) cannot be grouped by"):
-        grouped(pd.DataFrame({"labels": values}), ["labels"])
+    frame = pd.DataFrame({"labels": values})
+    with pytest.raises(
+        ArgumentError, match=r"by='labels': its values \(.*\) cannot be grouped by"
+    ) as refused:
+        grouped(frame, ["labels"])
+    # The line of code that it names makes them such.
+    line = str(refused.value).partition("to text: ")[2].removesuffix(".")
+    exec(line, {"frame": frame})
+    assert grouped(frame, ["labels"])[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("by", "meant"),
+    [
+        ("ownr_id", "Did you mean 'owner_id'?"),
+        (["ownr_id", "statu"], "Did you mean by=['owner_id', 'status']?"),
+        (["status", "Owner ID"], "Did you mean by=['status', 'owner_id']?"),
+        ("status, owner_id", "Did you mean by=['status', 'owner_id']?"),
+        (["status,ownr_id"], "Did you mean by=['status', 'owner_id']?"),
+        (["status", "qqq"], "Pass the frame of account.deals()"),
+    ],
+)
+def test_columns_to_group_by_that_are_not_there_are_answered(by: Any, meant: str) -> None:
+    frame = pd.DataFrame({"owner_id": [1], "status": ["won"], "value": [1.0]})
+    with pytest.raises(ArgumentError, match=r"deals has no column ") as refused:
+        require_columns(frame, "deals", [], keys(by))
+    assert meant in str(refused.value)
+    if "by=" in meant:
+        line = str(refused.value).partition("Did you mean by=")[2].removesuffix("?")
+        assert len(require_columns(frame, "deals", [], keys(eval(line)))) == 1  # noqa: S307
 
 
 def test_micros() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.patches import PathPatch
@@ -93,6 +94,16 @@ def test_several_groups_are_refused_and_one_is_named() -> None:
         ArgumentError, match=r"The frame holds several groups of 'owner'.*in frame\.groupby"
     ):
         plot.flow(grouped)
+    # Its last words are a line of code that works, also for a list of columns.
+    both = grouped.assign(team=None)[["owner", "team", *MOVES]]
+    for names, one in ((["owner"], grouped), (["owner", "team"], both)):
+        with pytest.raises(ArgumentError) as refused:
+            plot.flow(one)
+        line = str(refused.value).partition("Draw each: ")[2]
+        assert f"groupby({names!r}, dropna=False)" in line
+        exec(line, {"frame": one, "plot": plot})
+        assert len(plt.get_fignums()) == 2
+        plt.close("all")
     ax = draw(plot.flow(grouped[grouped["owner"] == "$B$"]))
     assert ax.get_title(loc="left").endswith(": $B$")
 

@@ -189,12 +189,6 @@ def test_a_forecast_that_cannot_be_drawn_is_refused() -> None:
         plot.forecast(QUARTER.drop(columns="p10"))
     with pytest.raises(ArgumentError, match="must hold times without nulls"):
         plot.forecast(QUARTER.assign(period="2026-07"))
-    with pytest.raises(ArgumentError, match=r"several groups.*plot\.forecast\(part\)"):
-        plot.forecast(
-            pd.concat([QUARTER.assign(team="a"), QUARTER.assign(team="b")])[
-                ["team", *QUARTER.columns]
-            ]
-        )
     with pytest.raises(ArgumentError, match="record holds several methods"):
         plot.forecast(QUARTER, record=RECORD.assign(method=["a", "b", "a", "a"]))
     assert plt.get_fignums() == []

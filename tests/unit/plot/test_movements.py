@@ -147,6 +147,11 @@ def test_by_month_gains_are_above_and_losses_below_with_the_net() -> None:
         ("2026-Q1", []),
         ("2026-01", [1]),
         (pd.Period("2026-01", "M"), [1]),
+        (np.datetime64("2026-02-28"), []),
+        ("9999-12-30", []),
+        # As every metric reads it: in the timezone of the frame, without one in UTC.
+        (pd.Timestamp("2026-03-01 01:00", tz="Asia/Tokyo"), [1]),
+        ("2026-03-01 01:00+09:00", [1]),
     ],
 )
 def test_months_that_are_not_over_are_hatched(as_of: object, hatched: list[int]) -> None:
@@ -161,6 +166,19 @@ def test_months_that_are_not_over_are_hatched(as_of: object, hatched: list[int])
     ax = draw(plot.mrr_movements(TABLE, as_of=as_of))
     assert bool(bars(ax)[-1].get_hatch()) == bool(hatched)
     assert ("(not over)" in texts(ax)) == bool(hatched)
+
+
+def test_months_are_over_in_the_timezone_of_the_frame() -> None:
+    table = TABLE.copy()
+    table.attrs["tz"] = "Asia/Tokyo"
+    for as_of, over in (
+        ("2026-03-01 01:00+09:00", True),
+        ("2026-02-28 15:00+00:00", True),
+        ("2026-02-28 14:59:59+00:00", False),
+        ("2026-02-28", True),
+    ):
+        ax = draw(plot.mrr_movements(table, as_of=as_of))
+        assert ("(not over)" not in texts(ax)) == over
 
 
 @pytest.mark.parametrize("as_of", ["now", "", 20260101, "2026-13-01", pd.NaT])

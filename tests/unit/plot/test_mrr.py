@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,6 +46,44 @@ def test_one_series_is_a_line_from_zero_with_its_ends_written() -> None:
     assert (ax.get_ylabel(), ax.get_title(loc="left")) == ("", "MRR by month")
     assert "€500" in [tick.get_text() for tick in ax.get_yticklabels()]
     assert ax.get_legend() is None
+
+
+@pytest.mark.parametrize("width", [9.0, 3.6])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [100.0, 150.0, 1250.0, 1100.0],
+        [100.0, 150.0, 1250.0, 1249.0],
+        [1200.0, 1250.0, 900.0, 950.0],
+        [100.0, 150.0, 120.0, 1240.0],
+        [1000.0 + 90 * at for at in range(12)],
+        [2000.0 - 90 * at for at in range(12)],
+        [500.0, -200.0, 700.0, 20.0],
+        [800.0],
+    ],
+    ids=["fall", "flat end", "rise at the end", "peak at the end", "rise", "decline", "credit",
+         "one month"],
+)  # fmt: skip
+@pytest.mark.parametrize("currency", ["EUR", "Bitcoin Cash Long"])
+def test_amounts_at_the_ends_hide_nothing_of_the_line(
+    values: list[float], currency: str, width: float
+) -> None:
+    _, ax = plt.subplots(figsize=(width, 2.8), layout="constrained")
+    frame = schedule((None, values)).assign(currency=currency, customers=1_234)
+    draw(plot.mrr(frame, ax))
+    line = next(each for each in ax.lines if list(each.get_ydata()) == values)
+    at = np.linspace(0, len(values) - 1, 400)
+    points = np.column_stack(
+        [np.interp(at, range(len(values)), part) for part in (line.get_xdata(), line.get_ydata())]
+    )
+    seen = ax.transData.transform(points)
+    last = f"{values[-1]:,.{0 if max(values) >= 1000 else 2}f}"
+    assert any(text.get_text().startswith(last) for text in ax.texts)
+    for text in ax.texts:
+        box = text.get_window_extent()
+        hidden = [point for point in seen if box.contains(*point)]
+        assert not hidden, text.get_text()
+        assert box.x0 >= ax.bbox.x0 - 5, text.get_text()
 
 
 def test_groups_are_stacked_to_their_sum_and_credits_go_below() -> None:
