@@ -116,6 +116,7 @@ if __name__ == "__main__":
         funnel.measure,
         data_quality.measure,
         revenue,
+        stars,
         many_parts,
         refresh_path,
         forecast_speed.measure,

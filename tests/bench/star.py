@@ -1,5 +1,5 @@
-"""A star of a large account, from the frames of its loaders to Parquet files, beside DuckDB's COPY of
-the finished rows to Parquet: CPU seconds, peak memory beyond the frames, and how both grow.
+"""A star of a large account, from the frames of its loaders to Parquet files, beside a COPY of the
+finished rows by DuckDB: CPU seconds, peak memory beyond the frames, and how both grow.
 
 The forecast is left out: `forecast_speed` measures it.
 """
