@@ -121,34 +121,49 @@ def test_all_out_of_budget_is_exit_code_4_and_all_failed_1(
 
 
 def test_accounts_of_one_company_run_one_after_the_other(
-    companies: Companies, tmp_path: Path
+    companies: Companies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = companies.open("north", 1)
-    server = companies.opened["north"].server
-    busy, overlaps = threading.Lock(), []
+    running, most = [0], [0]
+    real = pdframe.Account.sync
 
-    def watch(path: str, params: Mapping[str, str]) -> None:
-        if not busy.acquire(blocking=False):
-            overlaps.append(path)
-            return
+    def watched(self: pdframe.Account, *tables: str, full: bool = False) -> pd.DataFrame:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.05)
         try:
-            time.sleep(0.005)
+            return real(self, *tables, full=full)
         finally:
-            busy.release()
+            running[0] -= 1
 
     def connected(number: int) -> pdframe.Account:
         return pdframe.connect(**{**given, "cache_dir": tmp_path / f"function{number}"})
 
-    server.before_request = watch
+    monkeypatch.setattr(pdframe.Account, "sync", watched)
     accounts = {
         **{f"user{n}": {**given, "cache_dir": tmp_path / str(n)} for n in range(3)},
         "one": lambda: connected(1),
         "two": lambda: connected(2),
     }
-    done = fleet.sync(accounts, "stages", "pipelines", "products", workers=5)
+    done = fleet.sync(accounts, "stages", workers=5)
     assert done["error"].isna().all()
     # The functions' accounts show their company only once they are open: they wait for the others.
-    assert overlaps == []
+    assert most == [1]
+
+
+def test_accounts_of_different_companies_run_at_once(
+    companies: Companies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = {name: companies.open(name, seed) for name, seed in (("a", 1), ("b", 2))}
+    both = threading.Barrier(2, timeout=60)
+    real = pdframe.Account.sync
+
+    def meeting(self: pdframe.Account, *tables: str, full: bool = False) -> pd.DataFrame:
+        both.wait()
+        return real(self, *tables, full=full)
+
+    monkeypatch.setattr(pdframe.Account, "sync", meeting)
+    assert fleet.sync(accounts, "stages", workers=2)["error"].isna().all()
 
 
 def test_a_function_that_fails_or_returns_something_else_is_a_row(companies: Companies) -> None:
