@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,11 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pdframe._advice import did_you_mean
 from pdframe._files import make_private, write_atomic
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
 from pdframe.loaders.base import Connected, check_flag, chosen_names, name_columns
-from pdframe.schema import LISTS, TABLES
+from pdframe.schema import LISTS, TABLES, tables_in_short
 from pdframe.sync import CURRENT_NOTES
 from pdframe.sync.fetch_state import load_states
 
@@ -307,12 +307,7 @@ def check_names(tables: Sequence[str]) -> None:
                 " returns it."
             )
         if name not in EXPORTABLE:
-            close = get_close_matches(str(name), EXPORTABLE, n=3)
-            hint = (
-                f"Did you mean {' or '.join(map(repr, close))}?"
-                if close
-                else f"Tables: {', '.join(EXPORTABLE)}."
-            )
+            hint = did_you_mean(str(name), EXPORTABLE) or tables_in_short(EXPORTABLE)
             raise ArgumentError(f"There is no table {name!r} to export. {hint}")
 
 
