@@ -34,10 +34,12 @@ def test_the_code_of_the_readme_gives_its_outputs_and_pictures() -> None:
     assert all("all of these deals are deleted" in text for text in funnel)
     assert len(lines) == 1
     assert lines[0].startswith("The value of 20 deals is not the total of their lines")
-    assert [text.partition("\n")[0][:40] for text in page.warnings] == [
+    assert page.warnings[0].startswith("funnel: Exact rates need changelogs of this cohort: ")
+    assert [text.partition("\n")[0][:40] for text in page.warnings[1:]] == [
         f"{name}: {notes[0]}"[:40] for name, notes in (("funnel", funnel), ("mrr_lines", lines))
     ]
     check_against_the_company(page)
+    check_day_one(page)
     check_the_sums(page)
 
 
@@ -76,6 +78,29 @@ def check_against_the_company(page: Readme) -> None:
         )
         assert f"{total / 1_000:,.0f}" in page.pictures[OPEN_DEALS].texts
         assert stage["name"] in page.pictures[OPEN_DEALS].texts
+
+
+def check_day_one(page: Readme) -> None:
+    """Without a changelog, the funnel counts the deals that the pipeline has; what changelogs
+    cost is 20 tokens each.
+    """
+    company, first = page.namespace["account"].company_model, page.namespace["first"]
+    deals = [row for row in company.tables["deals"].values() if not row["is_deleted"]]
+    there = [row for row in deals if row["pipeline_id"] == 2]
+    won = sum(row["status"] == "won" for row in there)
+    assert first["reached"].iloc[-1] == won
+    assert 0 <= first["reached"].iloc[0] - len(there) <= 10  # and some that were deleted lately
+    (printed,) = (text for text in page.outputs if "Exact rates" in text.printed)
+    count, tokens = re.findall(r"([\d,]+) deals, ([\d,]+) tokens", printed.printed)[0]
+    assert int(tokens.replace(",", "")) == 20 * int(count.replace(",", ""))
+    now, later = re.findall(
+        r"now: ([\d,]+) tokens\nkeep_going: [\d,]+ of [\d,]+ deals, ([\d,]+) tokens",
+        "".join(text.printed for text in page.outputs),
+    )[0]
+    changelogs = page.namespace["account"].server.stats.by_path["/api/v1/deals/{id}/changelog"]
+    assert int(now.replace(",", "")) + int(later.replace(",", "")) == changelogs[1]
+    # The deal that changed last may have changed again in that second.
+    assert changelogs[0] - len(deals) in (0, 1)
 
 
 def check_the_sums(page: Readme) -> None:
