@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pdframe._lists import has
     from pdframe.account import Account, connect
     from pdframe.api.credentials import OAuth, Tokens
+    from pdframe.bi.check import export_check
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Tokens",
     "connect",
     "errors",
+    "export_check",
     "fleet",
     "has",
     "metrics",
@@ -43,6 +45,7 @@ _LAZY_NAMES = {
     "OAuth": "pdframe.api.credentials",
     "Tokens": "pdframe.api.credentials",
     "connect": "pdframe.account",
+    "export_check": "pdframe.bi.check",
     "has": "pdframe._lists",
 }
 

@@ -27,7 +27,8 @@ from pdframe._fleet_command import run_fleet
 from pdframe._relative_times import absolute
 from pdframe._terminal import printable, sentences, terminal_width
 from pdframe.account import Account, connect
-from pdframe.bi.export import check_names
+from pdframe.bi._targets import target_of
+from pdframe.bi.export import check_choice
 from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import DataWarning
 from pdframe.metrics import changes_summary
@@ -206,22 +207,30 @@ def _status(options: argparse.Namespace) -> Result:
 
 def _export(options: argparse.Namespace) -> Result:
     with checking_usage():
-        check_names(options.tables)
+        check_choice(options.layout, options.format, options.naming, options.tables)
+        folder = target_of(options.folder).where
     with _account(options) as account:
         done = account.export(
-            options.folder, *options.tables, format=options.format, names=options.names or None
+            options.folder,
+            *options.tables,
+            layout=options.layout,
+            format=options.format,
+            naming=options.naming,
+            names=options.names or None,
+            personal=not options.no_personal,
+            fiscal_start=options.fiscal_start,
         )
-    folder = str(Path(options.folder).expanduser().absolute())
     failed = done[done["path"].isna() & (done["missing"] != "plan")]
     totals = {
         "tables": int(done["path"].notna().sum()),
         "rows": int(done["rows"].sum()),
-        "bytes": int(done["bytes"].sum()),
+        # All tables of a DuckDB file have its size.
+        "bytes": int(done.drop_duplicates("path")["bytes"].sum()),
         "folder": folder,
     }
 
     def show() -> None:
-        files = (done["table"] + f".{options.format}").where(done["path"].notna())
+        files = done["path"].str.rpartition("/")[2].where(done["path"].notna())
         show_table(done.assign(file=files)[["table", "rows", "file", "bytes"]])
         show_notes(done)
         print(f"\n{folder}")

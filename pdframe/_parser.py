@@ -106,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument(
         "folder",
         metavar="DIR",
-        help="the folder; only files of an earlier export are replaced",
+        help="the folder or its URL; only files of an earlier export are replaced",
     )
     export.add_argument(
         "tables",
@@ -117,9 +117,32 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument(
         "--format",
-        choices=["parquet", "csv"],
+        choices=["parquet", "csv", "duckdb", "xlsx"],
         default="parquet",
-        help="parquet: exact (default); csv: for spreadsheets",
+        help="parquet (default); csv, xlsx: for spreadsheets; duckdb: one file with all tables",
+    )
+    export.add_argument(
+        "--layout",
+        choices=["tables", "star"],
+        default="tables",
+        help="tables: as the loaders give them (default); star: facts, dimensions and bridges",
+    )
+    export.add_argument(
+        "--naming",
+        choices=["labels", "snake"],
+        help="names of columns: labels (default of tables), or snake: for SQL without quotes",
+    )
+    export.add_argument(
+        "--no-personal",
+        action="store_true",
+        help="leave out names of persons, e-mails, phones, addresses and free text",
+    )
+    export.add_argument(
+        "--fiscal-start",
+        type=int,
+        default=1,
+        metavar="MONTH",
+        help="first month of the fiscal year of a star (default: 1)",
     )
     export.add_argument(
         "--names", action="store_true", help="add the names of persons and organizations too"
@@ -155,6 +178,13 @@ def parser() -> argparse.ArgumentParser:
         "--workers", type=_count, metavar="N", help="accounts at once (default: the file's, else 4)"
     )
 
+    completion = commands.add_parser(
+        "completion", help="print a script that completes pdframe in a shell"
+    )
+    completion.add_argument(
+        "shell", choices=["bash", "zsh"], help="bash: source <(pdframe completion bash)"
+    )
+
     connected = (sync, status, estimate, export, fields, changes)
     for command in (demo, *connected, fleet):
         command.add_argument(
@@ -168,7 +198,7 @@ def parser() -> argparse.ArgumentParser:
         )
     for command in connected:
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
-    for command in (demo, notebooks, *connected, fleet):
+    for command in (demo, notebooks, completion, *connected, fleet):
         command.add_argument(
             "--json", action="store_true", help="print one JSON object: rows, totals, error"
         )

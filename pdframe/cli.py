@@ -1,5 +1,5 @@
 """The command line: `pdframe demo | notebooks | sync | status | estimate | export | fields |
-changes | fleet`.
+changes | fleet | completion`.
 
 `--help`, `--version`, `notebooks` and mistyped commands import neither pandas nor pyarrow:
 `_commands` does.
@@ -64,6 +64,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         if options.command == "notebooks":
             return _notebooks(options)
+        if options.command == "completion":
+            return _completion(options)
         from pdframe import _commands
 
         return _commands.run(options)
@@ -89,6 +91,22 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print_object(options.command, code, error=error)
     return code
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from pdframe._completion import completion
+    from pdframe.bi.export import EXPORTABLE
+    from pdframe.schema import TABLES
+
+    tables = {name: list(TABLES) for name in ("sync", "estimate")}
+    with_fields = [name for name, table in TABLES.items() if table.field_list]
+    tables |= {"export": list(EXPORTABLE), "fields": with_fields}
+    script = completion(options.shell, parser(), tables)
+    if options.json:
+        print_object("completion", DONE, rows=[{"shell": options.shell, "script": script}])
+    else:
+        print(script)
+    return DONE
 
 
 def _notebooks(options: argparse.Namespace) -> int:

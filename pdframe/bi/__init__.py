@@ -1,5 +1,5 @@
 """Tables as files for BI tools."""
 
-from pdframe.bi import export
+from pdframe.bi import check, export
 
-__all__ = ["export"]
+__all__ = ["check", "export"]

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 MAX_NAME_LENGTH = 60
 SUFFIX_DIGITS = 6
 _HASH_DIGITS = 16
+_FORM = re.compile(rf"[a-z][a-z0-9_]{{0,{MAX_NAME_LENGTH - 1}}}")
 
 # What ANSI SQL, DuckDB, Spark, Snowflake, BigQuery, SQL Server or Power Query reserves.
 _SQL_WORDS = """
@@ -89,6 +90,11 @@ def snake(labels: Sequence[tuple[str, str]], *, reserved: Collection[str] = ()) 
             levels[code] += 1
 
 
+def is_snake(name: str) -> bool:
+    """Whether every SQL engine takes a name without quotes."""
+    return _FORM.fullmatch(name) is not None and name not in RESERVED
+
+
 def _ascii(label: str) -> tuple[str, bool]:
     """Return a label in snake case, of any length, and whether it keeps all its letters."""
     text = unicodedata.normalize("NFKD", label.casefold().translate(_LATIN)).translate(_LATIN)
@@ -111,4 +117,4 @@ def _suffixed(base: str, code: str, level: int) -> str:
     return base[: MAX_NAME_LENGTH - len(end)].rstrip("_") + end
 
 
-__all__ = ["MAX_NAME_LENGTH", "RESERVED", "SUFFIX_DIGITS", "snake"]
+__all__ = ["MAX_NAME_LENGTH", "RESERVED", "SUFFIX_DIGITS", "is_snake", "snake"]

@@ -1,117 +1,153 @@
-"""Export tables for BI: one Parquet or CSV file a table, as the loaders return it, all replaced
-together.
+"""Export an account for BI tools: tables, or a star schema, as a set of files that is replaced as
+one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeAlias
+from zoneinfo import ZoneInfo
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow.fs as pafs
 
 from pdframe._advice import did_you_mean
-from pdframe._files import make_private, write_atomic
-from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
-from pdframe.fields import fold
-from pdframe.loaders.base import Connected, check_flag, chosen_names, name_columns
-from pdframe.schema import LISTS, TABLES, tables_in_short
-from pdframe.sync import CURRENT_NOTES
-from pdframe.sync.fetch_state import load_states
+from pdframe.bi._inputs import inputs_id, is_fresh
+from pdframe.bi._outputs import MAX_ROWS, DuckdbOutput, FilesOutput, Written
+from pdframe.bi._targets import Target, target_of
+from pdframe.bi.formats import Format, optional
+from pdframe.bi.layout_tables import (
+    BY_DEFAULT,
+    EXPORTABLE,
+    FIELD_LISTS,
+    Choice,
+    Exporting,
+    Refreshed,
+    Unavailable,
+    layout_tables,
+    refresh_all,
+    refreshes_all,
+)
+from pdframe.bi.sets import LISTING, SetWriter, check_place, writing
+from pdframe.bi.star import star
+from pdframe.bi.star_source import Starred
+from pdframe.cache.server_clock import server_now
+from pdframe.errors import ArgumentError, CacheError, PdframeError
+from pdframe.loaders.base import check_flag, check_refresh, chosen_names
+from pdframe.metrics.currency import RateTable
+from pdframe.metrics.revenue.endings import Cancellations
+from pdframe.schema import tables_in_short
 
-Format: TypeAlias = Literal["parquet", "csv"]
-VISITS = "stage_visits"
-VISIT_TABLES = ("deals", "stages")
-"""The tables that stage visits are computed from."""
-FIELD_LISTS = {table.field_list: name for name, table in TABLES.items() if table.field_list}
-"""The lists of fields, and the table of each."""
-EXPORTABLE = (*(name for name in TABLES if name not in FIELD_LISTS), VISITS)
-BY_DEFAULT = (*(name for name in LISTS if name not in FIELD_LISTS), VISITS)
-LISTING = "pdframe-export.json"
-"""The file that names the account and the exported files of a folder: only these are replaced."""
+Layout: TypeAlias = Literal["tables", "star"]
+Naming: TypeAlias = Literal["labels", "snake"]
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "tables": ("parquet", "csv", "duckdb", "xlsx"),
+    "star": ("parquet", "csv", "duckdb"),
+}
+"""The formats of each layout."""
+_PACKAGES = {"duckdb": ("duckdb", "bi"), "xlsx": ("xlsxwriter", "xlsx")}
 
-# Control characters (Unicode category Cc) other than tab and line breaks: separators, and others.
-_SEPARATORS = r"[\x0b\x0c\x1c-\x1f\x{85}]"
-_CONTROLS = r"[\x00-\x08\x0e-\x1b\x7f-\x{84}\x{86}-\x{9f}]"
-# What a spreadsheet reads as a formula, also after white space and in full width.
-_FORMULA = r"^\s*[=+\-@＝＋－＠]|^[\t\r\n]"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_JOINT = "; "
+
+class Account(Exporting, Starred, Protocol):
+    """What an export needs of an account, in either layout."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """The export of one table: its file, or the reason why it has none."""
+class _Options:
+    """What is not of the tables alone."""
 
-    table: str
-    rows: int | None = None
-    file: str | None = None
-    bytes: int | None = None
-    note: str = ""
-    missing: str | None = None
+    rates: Any
+    fiscal_start: int
+    cancellations: Any
+    max_rows: int
 
 
 def export(
-    self: Connected,
-    path: str | os.PathLike[str],
+    self: Account,
+    path: str | os.PathLike[str] | pafs.FileSystem,
     *tables: str,
+    layout: Layout = "tables",
     format: Format = "parquet",
+    naming: Naming | None = None,
+    names: bool | None = None,
+    personal: bool = True,
+    rates: RateTable | None = None,
+    fiscal_start: int = 1,
+    cancellations: Cancellations = None,
     refresh: Literal["full"] | bool | None = None,
     labels: bool = True,
-    names: bool | None = None,
+    max_rows: int = MAX_ROWS,
 ) -> pd.DataFrame:
-    """Write tables into a folder for BI tools, a file a table: `deals.parquet`,
+    """Write tables for BI tools into a folder, a file a table: `deals.parquet`,
     `deal_products.parquet` ...
 
     The tables are loaded first, as the loaders of the same name load them, and the files replaced
-    together at the end: a failed export leaves the last one unchanged. An export replaces files of
-    an earlier one; it never touches a file that no export of this account wrote. A new folder is
-    private and ignored by git, like its files: they hold personal data.
+    together at the end: a failed export leaves the last one unchanged, and the next export
+    completes one that was killed meanwhile; `pdframe.export_check` says whether the files that are
+    there are one set. A file whose content is unchanged is not written again. An export replaces
+    files of an earlier one; it never touches a file that no export of this account wrote. A new
+    folder is private and ignored by git, like its files: they hold personal data.
 
     Parameters
     ----------
     path
-        The folder; created if it does not exist.
+        The folder; created if it does not exist. Or the URL of one on a file system that pyarrow
+        or fsspec reaches (`s3://bucket/bi`), or a `pyarrow.fs.FileSystem`, which needs no
+        credentials in a URL. There a file is uploaded under another name first, and
+        `meta_files` comes last; run one export at a time.
     *tables
         Names of tables, and `stage_visits`; none: every list, and the stage visits. Tables
         that cost a request a record are exported only by name: with every record, followers
         with the records that were loaded before.
+    layout
+        "tables": the tables as the loaders give them. Days are date32, options text, durations
+        hours in a column `<name>_hours` (double), lists stay lists. "star": facts, dimensions
+        and bridges that are related by keys, with tables that describe them; without names of
+        tables.
     format
-        "parquet": exact; pandas, DuckDB, Power BI, Tableau and Spark read it. Categories stay
-        categories, lists stay lists; only a table without rows loses the labels of its
-        categories. Tools without durations show microseconds. "csv": for spreadsheets, UTF-8
-        with a byte order mark. Times are UTC to the second, durations h:mm:ss, list items
-        joined by "; ", lists of objects JSON; null is empty. Text that a spreadsheet would
-        read as a formula (it begins with = + - @, as phone numbers do) gets a leading ',
-        because CRM text comes from web forms. Control characters other than tab and line
-        breaks are removed (separators of lines or records become a space); Parquet keeps
-        them. No two column names of a file differ only by case.
-    refresh, labels, names
-        As in `Account`.
+        "parquet": pandas, DuckDB, Power BI, Tableau and Spark read it (Tableau no lists: export
+        the star). "csv": for spreadsheets, UTF-8 with a byte order mark. Times are UTC to the
+        second, durations h:mm:ss, list items joined by "; ", lists of objects JSON; null is
+        empty. Text that a spreadsheet would read as a formula (it begins with = + - @, as phone
+        numbers do) gets a leading ', because CRM text comes from web forms. Control characters
+        other than tab and line breaks are removed (separators of lines or records become a
+        space); Parquet keeps them. "duckdb": one file, `tables.duckdb` or `star.duckdb`, needs
+        `pdframe[bi]`. "xlsx": a workbook a table, without the star; text stays text, times are
+        UTC; needs `pdframe[xlsx]`.
+    naming
+        "labels" (default of tables): the names of the loaders, none equal to another one but
+        for case. "snake" (of the star always): `[a-z][a-z0-9_]{0,59}`, no word that SQL
+        reserves; a name that several labels share, that is empty, cut, or not Latin, takes `_`
+        and the first digits of its hash.
+    names, refresh, labels
+        As in `Account`; `names` and `labels` of tables alone.
+    personal
+        False: leave out names of persons, e-mails, phones, addresses and free text.
+    rates, fiscal_start, cancellations
+        Of the star: rates as in `metrics.convert`, the first month of the fiscal year, and from
+        which day nothing is owed, as in `metrics.mrr_lines`.
+    max_rows
+        A table with more rows becomes a folder of the same name with a Parquet or CSV file a
+        year of its first date.
 
     Returns
     -------
     DataFrame
-        One row a table: table, rows, path, bytes, note, missing. If no table was named, an
-        unavailable one has neither path nor rows; note says why, missing what the account
-        lacks: "plan", "scope", "permission" (null: nothing).
+        One row a table: table, rows, path (of its file or folder), bytes (of that file or
+        folder), note, missing, written (whether a file was written, or was the same already).
+        If no table was named, an unavailable one has neither path nor rows; note says why,
+        missing what the account lacks: "plan", "scope", "permission" (null: nothing).
 
     Raises
     ------
     ArgumentError
-        A table or format does not exist, the path is no folder or cannot be written, or a file
-        there is not from an export of this account.
+        A table, layout or format does not exist or needs a package, the path is no folder or
+        cannot be written, a file there is not from an export of this account, or a table is
+        longer than a sheet of Excel.
     CacheError
         The files cannot be written.
     PdframeError
@@ -125,177 +161,163 @@ def export(
     0   deals   194
     1  stages    12
     """
-    _check(path, tables, format)
+    target = target_of(path)
+    check_choice(layout, format, naming, tables)
+    _check_options(layout, names, labels, (rates, cancellations), fiscal_start, max_rows)
+    check_refresh(refresh)
     check_flag("labels", labels)
-    names = chosen_names(names, self._names)
-    folder = _Folder(Path(path).expanduser().absolute(), self._store.root.name)
-    wanted = tuple(dict.fromkeys(tables or BY_DEFAULT))
-    folder.check([f"{table}.{format}" for table in wanted])
-    done: list[_Done] = []
+    check_flag("personal", personal)
+    if format in _PACKAGES:
+        optional(*_PACKAGES[format])
+    choice = Choice(
+        tuple(dict.fromkeys(tables or BY_DEFAULT)),
+        by_name=bool(tables),
+        refresh=refresh,
+        labels=labels,
+        names=chosen_names(names, self._names),
+        personal=personal,
+        naming=naming or ("labels" if layout == "tables" else "snake"),
+        hours=format != "csv",
+    )
+    options = _Options(rates, fiscal_start, cancellations, max_rows)
+    key = self._store.root.name
+    target.check()
     try:
-        with folder.staging() as staging:
-            fresh = _refresh_once(self, wanted, refresh, names)
-            for table in wanted:
-                try:
-                    frame = _load_table(
-                        self, table, False if table in fresh else refresh, labels, names
-                    )
-                except AccessError as error:
-                    if tables or error.status == 401:
-                        raise
-                    done.append(
-                        _Done(table, note=str(error.args[0]), missing=error.missing or None)
-                    )
-                    continue
-                content = _parquet(frame) if format == "parquet" else _csv(frame)
-                file = f"{table}.{format}"
-                write_atomic(staging / file, content)
-                done.append(_Done(table, len(frame), file, len(content)))
-            folder.take(staging, [one for one in done if one.file])
+        check_place(target, key, _known_files(layout, format, choice.tables))
+        target.prepare()
+        with writing(target, key, f"{layout} {format}") as writer:
+            done = _write(self, writer, choice, layout, format, options)
     except OSError as error:
         raise CacheError(
-            f"The export to {folder.path} could not be written: {error.strerror}. Each file of an"
+            f"The export to {target.where} could not be written: {_why(error)}. Each file of an"
             " earlier export is complete, old or new; free space or choose another folder, and"
             " export again."
-        ) from error
+        ) from (error if error.strerror else None)
     except PdframeError as error:
-        error.kept = " ".join(filter(None, (error.kept, f"Nothing in {folder.path} was changed.")))
+        error.kept = " ".join(filter(None, (error.kept, f"Nothing in {target.where} was changed.")))
         raise
-    return _done_frame(done, folder.path)
+    return _done_frame(done, target)
 
 
-def _refresh_once(
-    account: Connected,
-    wanted: Sequence[str],
-    refresh: Literal["full"] | bool | None,
-    names: bool | None,
-) -> frozenset[str]:
-    """Refresh the tables of several loaders in one sync, and return those that are now fresh."""
-    if not (refresh or (refresh is None and account._max_age == timedelta(0))):
-        return frozenset()
-    lists = {name for table in wanted for name in (VISIT_TABLES if table == VISITS else (table,))}
-    lists |= {
-        column.table
-        for name in wanted
-        if name != VISITS
-        for column in name_columns(TABLES[name], names)
+def _write(
+    account: Account,
+    writer: SetWriter,
+    choice: Choice,
+    layout: Layout,
+    format: Format,
+    options: _Options,
+) -> list[Written]:
+    """Write everything that changed, and return a row a table."""
+    # A star refreshes each list once by itself, where all are refreshed.
+    is_left_to_star = layout == "star" and refreshes_all(account, choice)
+    refreshed = (
+        Refreshed() if is_left_to_star else refresh_all(account, choice, is_star=layout == "star")
+    )
+    today = server_now(account._store).astimezone(ZoneInfo(account.tz)).date()
+    arguments = {
+        "choice": replace(choice, refresh=None),
+        "rates": _as_text(options.rates),
+        "fiscal_start": options.fiscal_start,
+        "cancellations": _as_text(options.cancellations),
+        "max_rows": options.max_rows,
+        # A star ends with the day.
+        "day": today if layout == "star" else None,
     }
-    rows = account._syncer.sync(lists, full=refresh == "full", max_age=account._max_age)
-    fresh = {
-        row.table
-        for row in rows
-        if row.mode in ("full", "incremental") or row.note in CURRENT_NOTES
-    }
-    return frozenset(fresh | ({VISITS} if fresh.issuperset(VISIT_TABLES) else set()))
-
-
-def _load_table(
-    account: Connected,
-    table: str,
-    refresh: Literal["full"] | bool | None,
-    labels: bool,
-    names: bool | None,
-) -> pd.DataFrame:
-    load = getattr(account, table)
-    frame: pd.DataFrame
-    if table == VISITS:
-        frame = load(refresh=refresh)
-    elif (parent := TABLES[table].parent) is not None and not parent.every:
-        ids = load_states(account._store, table)["id"].to_pylist()
-        if not ids:
-            raise NotCachedError(
-                f"Nothing of {table!r} is cached: its rows are loaded by id. Call"
-                f" account.{table}(ids) first."
+    inputs = inputs_id(account, arguments)
+    last = writer.last
+    if (
+        last.get("inputs") == inputs
+        and not is_left_to_star
+        and is_fresh(account, choice, refreshed.fresh)
+        and all(writer.is_in_place(name) for name in last["files"])
+    ):
+        return [Written.from_listing(row) for row in last["tables"]]
+    done: list[Written] = []
+    with contextlib.ExitStack() as stack:
+        output: FilesOutput | DuckdbOutput
+        if format == "duckdb":
+            output = stack.enter_context(DuckdbOutput.open(writer, f"{layout}.duckdb"))
+        else:
+            output = FilesOutput(writer, format, options.max_rows)
+        if layout == "tables":
+            for table in layout_tables(account, choice, refreshed):
+                if isinstance(table, Unavailable):
+                    done.append(Written(table.table, note=table.note, missing=table.missing))
+                else:
+                    done.append(output.add(table))
+        else:
+            content = star(
+                account,
+                personal=choice.personal,
+                rates=options.rates,
+                fiscal_start=options.fiscal_start,
+                cancellations=options.cancellations,
+                refresh=choice.refresh,
             )
-        frame = load(ids, refresh=refresh, labels=labels, names=names)
-    else:
-        frame = load(refresh=refresh, labels=labels, names=names)
-    return frame
+            done += [output.add(table) for table in content.tables]
+            now = server_now(account._store)
+            done += output.describe(
+                content, account._store.root.name, now, account.tz, account.currency
+            )
+        output.finish()
+        done = [output.sized(row) for row in done]
+        about = {
+            # A loader may have refreshed a table: then this is not what the rows were made of.
+            "inputs": inputs if inputs_id(account, arguments) == inputs else None,
+            "files": sorted(writer.contents),
+            "tables": [row.to_listing() for row in done],
+            **output.about,
+        }
+        writer.commit(about, is_complete=layout == "star")
+    return done
 
 
-class _Folder:
-    """A folder of exported files, and the list of the files that exports wrote."""
-
-    def __init__(self, path: Path, account: str) -> None:
-        self.path = path
-        self._account = account
-
-    def check(self, files: Sequence[str]) -> None:
-        """Refuse, before any table is loaded, files that cannot be written or replaced."""
-        above = self.path
-        while not above.exists() and above != above.parent:
-            above = above.parent
-        if not above.is_dir():
+def check_choice(layout: str, format: str, naming: str | None, tables: Sequence[str]) -> None:
+    """Raise `ArgumentError` for a layout, format or table that does not exist, or does not go with
+    the others.
+    """
+    if layout not in FORMATS:
+        raise ArgumentError(f"layout must be 'tables' or 'star', not {layout!r}.")
+    formats = FORMATS[layout]
+    if format not in formats:
+        known = f"{', '.join(map(repr, formats[:-1]))} or {formats[-1]!r}"
+        of = " of a star" if layout == "star" else ""
+        raise ArgumentError(f"format{of} must be {known}, not {format!r}.")
+    if naming not in (None, "labels", "snake"):
+        raise ArgumentError(f"naming must be 'labels' or 'snake', not {naming!r}.")
+    if layout == "star":
+        if naming == "labels":
             raise ArgumentError(
-                f"An export needs a folder, and {above} is a file. Pass the path of a folder,"
-                " new or not."
+                "The columns of a star have snake names; meta_columns has their labels. Leave"
+                " naming out, or export layout='tables'."
             )
-        if not os.access(above, os.W_OK | os.X_OK):
+        if tables:
             raise ArgumentError(
-                f"{above} is not writable. Choose another folder, or change its permissions."
+                f"A star is exported as one, without names of tables: leave {tables[0]!r} out, or"
+                " export layout='tables'."
             )
-        account, own = self._listed()
-        if account not in (None, self._account):
-            raise ArgumentError(
-                f"{self.path} holds the export of another account, {account}, and this one is"
-                f" {self._account}: one would replace the other. Use one folder an account."
-            )
-        foreign = [file for file in files if file not in own and os.path.lexists(self.path / file)]
-        if foreign:
-            raise ArgumentError(
-                f"{self.path} holds {', '.join(foreign)}, which no export of this account wrote:"
-                " nothing was changed. Move it away, or choose another folder."
-            )
-
-    @contextlib.contextmanager
-    def staging(self) -> Iterator[Path]:
-        """Make a private folder next to the files for the time of the export, and the folder itself
-        if it is missing.
-        """
-        if not self.path.exists():
-            make_private(self.path)
-            write_atomic(self.path / ".gitignore", b"# Exports of a CRM are personal data.\n*\n")
-        staging = Path(tempfile.mkdtemp(prefix=".pdframe-", dir=self.path))
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-    def take(self, staging: Path, done: Sequence[_Done]) -> None:
-        """Replace the files; they are listed first, so that the next export may replace those of a
-        crashed one.
-        """
-        _, own = self._listed()
-        now = datetime.now(UTC).replace(microsecond=0).isoformat()
-        files = own | {str(one.file): {"rows": one.rows, "exported_at": now} for one in done}
-        listing = {"account": self._account, "files": dict(sorted(files.items()))}
-        write_atomic(self.path / LISTING, json.dumps(listing, indent=1).encode())
-        for one in done:
-            (staging / str(one.file)).replace(self.path / str(one.file))
-
-    def _listed(self) -> tuple[str | None, dict[str, Any]]:
-        path = self.path / LISTING
-        try:
-            listing = json.loads(path.read_bytes())
-            account, files = listing["account"], listing["files"]
-            if isinstance(account, str) and isinstance(files, dict):
-                return account, files
-        except FileNotFoundError:
-            return None, {}
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        raise ArgumentError(
-            f"{path} cannot be read: which files there may be replaced is unknown. Move it away,"
-            " or choose another folder."
-        )
-
-
-def _check(path: object, tables: Sequence[str], format: str) -> None:
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"path must be a folder, such as 'bi', not {path!r}.")
-    if format not in ("parquet", "csv"):
-        raise ArgumentError(f"format must be 'parquet' or 'csv', not {format!r}.")
     check_names(tables)
+
+
+def _check_options(
+    layout: str,
+    names: object,
+    labels: object,
+    of_star: Sequence[object],
+    fiscal_start: object,
+    max_rows: object,
+) -> None:
+    if layout == "star":
+        if names is not None or labels is not True:
+            raise ArgumentError(
+                "names and labels are for layout='tables': a star has both, in its dimensions."
+            )
+    elif any(value is not None for value in of_star) or fiscal_start != 1:
+        raise ArgumentError("rates, fiscal_start and cancellations are for layout='star'.")
+    if not isinstance(fiscal_start, int) or not 1 <= fiscal_start <= 12:
+        raise ArgumentError(f"fiscal_start must be a month from 1 to 12, not {fiscal_start!r}.")
+    if not isinstance(max_rows, int) or max_rows < 1:
+        raise ArgumentError(f"max_rows must be a number of rows, 1 or more, not {max_rows!r}.")
 
 
 def check_names(tables: Sequence[str]) -> None:
@@ -311,117 +333,54 @@ def check_names(tables: Sequence[str]) -> None:
             raise ArgumentError(f"There is no table {name!r} to export. {hint}")
 
 
-def _arrow(frame: pd.DataFrame) -> pa.Table:
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    # pandas cannot parse its own name of a list dtype; "object" makes `read_parquet` work.
-    metadata = json.loads(table.schema.metadata[b"pandas"])
-    for column in metadata["columns"]:
-        if column["numpy_type"].startswith("list<"):
-            column["numpy_type"] = "object"
-    return table.replace_schema_metadata({b"pandas": json.dumps(metadata).encode()})
+def _known_files(layout: str, format: str, tables: Sequence[str]) -> list[str]:
+    """Return the files that an export surely writes."""
+    if format == "duckdb":
+        return [f"{layout}.duckdb"]
+    return [f"{name}.{format}" for name in tables] if layout == "tables" else []
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(_arrow(frame), sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    # Imported here, because most sessions never write CSV.
-    import pyarrow.csv as pcsv
-
-    table = _arrow(frame)
-    columns = [_for_csv(table.column(place)) for place in range(table.num_columns)]
-    header = _header(table.column_names)
-    sink = io.BytesIO(_BYTE_ORDER_MARK)
-    sink.seek(0, io.SEEK_END)
-    pcsv.write_csv(pa.table(columns, names=header), sink)
-    return sink.getvalue()
-
-
-def _for_csv(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        values = values.cast(kind.value_type)
-    elif pa.types.is_list(kind):
-        values = pa.chunked_array(
-            [pa.array([_joined(cell) for cell in values.to_pylist()], pa.string())]
-        )
-    elif pa.types.is_duration(kind):
-        values = pa.chunked_array(
-            [
-                pa.array(
-                    [_clock(micros) for micros in values.cast(pa.int64()).to_pylist()], pa.string()
-                )
-            ]
-        )
-    elif pa.types.is_timestamp(kind):
-        # Dates have no timezone, times are UTC.
-        return (
-            values.cast(pa.date32())
-            if kind.tz is None
-            else pc.floor_temporal(values, unit="second").cast(pa.timestamp("s"))
-        )
-    return (
-        _harmless(values)
-        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-        else values
-    )
-
-
-def _header(names: Sequence[str]) -> list[str]:
-    """Make column names harmless; if a leading ' makes two names alike, one gets a second one."""
-    header: list[str] = _harmless(pa.array(names, pa.string())).to_pylist()
-    taken = {fold(name) for name, shown in zip(names, header, strict=True) if name == shown}
-    for place, (name, shown) in enumerate(zip(names, header, strict=True)):
-        if name != shown:
-            while fold(header[place]) in taken:
-                header[place] = f"'{header[place]}"
-            taken.add(fold(header[place]))
-    return header
-
-
-def _harmless(text: Any) -> Any:
-    """Remove control characters from text, and mark what a spreadsheet would read as a formula."""
-    text = text.cast(pa.large_string())
-    for signs, instead in ((_SEPARATORS, " "), (_CONTROLS, "")):
-        if pc.any(pc.match_substring_regex(text, signs)).as_py():
-            text = pc.replace_substring_regex(text, signs, instead)
-    marked = pc.binary_join_element_wise(
-        *(part if part is text else pa.scalar(part, text.type) for part in ("'", text, ""))
-    )
-    return pc.if_else(pc.match_substring_regex(text, _FORMULA), marked, text)
-
-
-def _joined(cell: list[Any] | None) -> str | None:
-    if cell is None:
+def _as_text(argument: Any) -> str | None:
+    """Return rates or cancellations as text, for the digest of what an export is computed from."""
+    if argument is None:
         return None
-    if any(isinstance(item, dict) for item in cell):
-        return json.dumps(cell, ensure_ascii=False)
-    return _JOINT.join(str(item) for item in cell if item is not None)
+    if isinstance(argument, pd.DataFrame | pd.Series):
+        return argument.to_csv()
+    # What an object of another kind says may be another thing each time.
+    return repr(argument) if isinstance(argument, str | dict) else secrets.token_hex()
 
 
-def _clock(micros: int | None) -> str | None:
-    if micros is None:
-        return None
-    minutes, seconds = divmod(micros // 1_000_000, 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+def _why(error: OSError) -> str:
+    # The messages of remote file systems quote URLs and answers.
+    return error.strerror or type(error).__name__
 
 
-def _done_frame(done: Sequence[_Done], folder: Path) -> pd.DataFrame:
+def _done_frame(done: Sequence[Written], target: Target) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "table": pd.Series([one.table for one in done], dtype="str"),
             "rows": pd.Series([one.rows for one in done], dtype="Int64"),
             "path": pd.Series(
-                [str(folder / one.file) if one.file else None for one in done], dtype="str"
+                [target.path(one.file) if one.file else None for one in done], dtype="str"
             ),
             "bytes": pd.Series([one.bytes for one in done], dtype="Int64"),
             "note": pd.Series([one.note for one in done], dtype="str"),
             "missing": pd.Series([one.missing for one in done], dtype="str"),
+            "written": pd.Series([one.is_written for one in done], dtype="boolean"),
         }
     )
 
 
-__all__ = ["BY_DEFAULT", "EXPORTABLE", "FIELD_LISTS", "LISTING", "Format", "check_names", "export"]
+__all__ = [
+    "BY_DEFAULT",
+    "EXPORTABLE",
+    "FIELD_LISTS",
+    "FORMATS",
+    "LISTING",
+    "Format",
+    "Layout",
+    "Naming",
+    "check_choice",
+    "check_names",
+    "export",
+]

@@ -15,7 +15,7 @@ from pdframe.account import Account
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
 from pdframe.api.origin import origin_of
-from pdframe.bi.export import VISITS
+from pdframe.bi.layout_tables import VISITS
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError, PdframeError

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from pdframe._advice import explain_functions, unknown_name
+from pdframe.metrics._schema import schema
 from pdframe.metrics.activity_summary import activity_summary, activity_summary_activities
 from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
@@ -100,6 +101,7 @@ __all__ = [
     "sales_by_period",
     "sales_by_period_deals",
     "sales_velocity",
+    "schema",
     "slippage",
     "slippage_deals",
     "stage_move_visits",

@@ -28,6 +28,7 @@ def public_objects() -> dict[str, Any]:
         "connect": pdframe.connect,
         "sandbox.connect": sandbox.connect,
         "has": pdframe.has,
+        "export_check": pdframe.export_check,
     }
     objects |= {f"metrics.{name}": getattr(metrics, name) for name in metrics.__all__}
     objects |= {f"fleet.{name}": getattr(fleet, name) for name in fleet.__all__}

@@ -380,8 +380,8 @@ CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 
 
 def names_missing() -> set[str]:
-    """Return the public metrics and charts that have no call; `RevenuePolicy` is an argument, and
-    `plot.style` draws nothing.
+    """Return the public metrics and charts that have no call; `RevenuePolicy` and `schema` make no
+    frame, `plot.style` draws nothing.
     """
     called = {name.split()[0] for name in CALLS}
     taking = {
@@ -390,7 +390,7 @@ def names_missing() -> set[str]:
         if "deleted" in inspect.signature(getattr(metrics, name)).parameters
     }
     return (
-        (set(metrics.__all__) - called - {"RevenuePolicy"})
+        (set(metrics.__all__) - called - {"RevenuePolicy", "schema"})
         | (set(plot.__all__) - {"style"} - set(CHARTS))
         | {f"{name} kept" for name in taking}.difference(KEPT)
     )

@@ -28,7 +28,7 @@ OTHER_ARGUMENTS: dict[str, Any] = {
     "on": DAY,
     "pipeline_id": 1,
 }
-NO_FRAMES = {"RevenuePolicy", "ecb_rates"}
+NO_FRAMES = {"RevenuePolicy", "ecb_rates", "schema"}
 """Public names that take no frame."""
 MAY_BE_NONE = {"discounts", "cancellations", "installments", "history", "pipelines"}
 """Arguments of which None says that there are none, or that they are not known."""

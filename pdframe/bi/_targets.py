@@ -1,0 +1,381 @@
+"""Where a set of files is written: a folder of this machine, or any file system that pyarrow or
+fsspec reaches.
+
+Both have the few operations that `sets` needs. Names are relative, with `/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from pdframe._files import (
+    locked_file,
+    make_private,
+    private_file,
+    sweep_temporary,
+    sync_folder,
+    write_atomic,
+)
+from pdframe.errors import ArgumentError
+
+STAGING = ".pdframe-"
+LOCK = ".pdframe.lock"
+_IGNORE = b"# Exports of a CRM are personal data.\n*\n"
+
+
+class Target(Protocol):
+    """A place for files. A file appears under its name only when it is complete."""
+
+    @property
+    def where(self) -> str:
+        """The place as messages show it, without credentials."""
+
+    def path(self, name: str) -> str:
+        """Return the address of a file, without credentials."""
+
+    def check(self) -> None:
+        """Refuse a place that can hold no files."""
+
+    def prepare(self) -> None:
+        """Make the place, if it is missing."""
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other exports out, where the place can."""
+
+    def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Open a new file that gets its name at the end of the block."""
+
+    def scratch(self) -> contextlib.AbstractContextManager[Path]:
+        """Make a private folder of this machine for the time of the block."""
+
+    def adopt(self, path: Path, name: str) -> None:
+        """Move a file from a scratch folder into the place."""
+
+    def move(self, source: str, to: str) -> None:
+        """Rename a file, over another one if that is there."""
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there."""
+
+    def delete_tree(self, name: str) -> None:
+        """Delete a folder with its files, if it is there."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file; None: it is not there."""
+
+    def open(self, name: str) -> pa.NativeFile | None:
+        """Open a file to be read; None: it is not there."""
+
+    def exists(self, name: str) -> bool:
+        """Whether something has this name."""
+
+    def is_file(self, name: str) -> bool:
+        """Whether a file has this name."""
+
+    def settle(self) -> None:
+        """Make renames and deletions survive a power failure."""
+
+    def stagings(self) -> list[str]:
+        """Return the names of the staging folders of exports that are running or were killed."""
+
+
+class LocalFolder:
+    """A folder of this machine. What is made is private."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return str(self._path)
+
+    def path(self, name: str) -> str:
+        """Return the path of a file."""
+        return str(self._path / name)
+
+    def check(self) -> None:
+        """Refuse a folder that cannot be made or written."""
+        above = self._path
+        while not above.exists() and above != above.parent:
+            above = above.parent
+        if not above.is_dir():
+            raise ArgumentError(
+                f"An export needs a folder, and {above} is a file. Pass the path of a folder,"
+                " new or not."
+            )
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise ArgumentError(
+                f"{above} is not writable. Choose another folder, or change its permissions."
+            )
+
+    def prepare(self) -> None:
+        """Make the folder, private and ignored by git, if it is missing."""
+        sweep_temporary(self._path.glob(".gitignore.*.tmp"))
+        if not self._path.exists():
+            make_private(self._path)
+            write_atomic(self._path / ".gitignore", _IGNORE)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Wait for other exports into this folder."""
+        path = self._path / LOCK
+        with locked_file(path):
+            try:
+                yield
+            finally:
+                # While it is locked: whoever waits for a file without a name opens a new one.
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a new private file, which is on disk at the end of the block."""
+        path = self._path / name
+        make_private(path.parent)
+        with private_file(path.parent, path.name, durable=True) as file:
+            yield file
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Make a private folder in this one: what is killed is deleted by the next export."""
+        with tempfile.TemporaryDirectory(
+            prefix=STAGING, dir=self._path, ignore_cleanup_errors=True
+        ) as folder:
+            yield Path(folder)
+
+    def adopt(self, path: Path, name: str) -> None:
+        """Move a file into the folder, private and on disk."""
+        path.chmod(0o600)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        target = self._path / name
+        make_private(target.parent)
+        path.replace(target)
+
+    def move(self, source: str, to: str) -> None:
+        """Rename a file."""
+        target = self._path / to
+        make_private(target.parent)
+        (self._path / source).replace(target)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, and its folder where that is empty then."""
+        path = self._path / name
+        path.unlink(missing_ok=True)
+        if path.parent != self._path:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+    def delete_tree(self, name: str) -> None:
+        """Delete a folder with its files."""
+        shutil.rmtree(self._path / name, ignore_errors=True)
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file; None: it is not there."""
+        try:
+            return (self._path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def open(self, name: str) -> pa.NativeFile | None:
+        """Open a file to be read; None: it is not there."""
+        path = self._path / name
+        return pa.OSFile(str(path)) if path.is_file() else None
+
+    def exists(self, name: str) -> bool:
+        """Whether something has this name, a broken link too."""
+        return os.path.lexists(self._path / name)
+
+    def is_file(self, name: str) -> bool:
+        """Whether a file has this name."""
+        return (self._path / name).is_file()
+
+    def settle(self) -> None:
+        """Flush the folder."""
+        sync_folder(self._path)
+
+    def stagings(self) -> list[str]:
+        """Return the names of staging folders."""
+        return sorted(path.name for path in self._path.glob(f"{STAGING}*") if path.is_dir())
+
+
+class RemoteFolder:
+    """A folder of a file system of pyarrow. It has no lock: run one export at a time."""
+
+    def __init__(self, system: Any, base: str, where: str) -> None:
+        self._system = system
+        self._base = base.strip("/") if not isinstance(system, pafs.LocalFileSystem) else base
+        self._where = where if where.endswith("://") else where.rstrip("/")
+
+    @property
+    def where(self) -> str:
+        """The address, without credentials."""
+        return self._where
+
+    def path(self, name: str) -> str:
+        """Return the address of a file, without credentials."""
+        return f"{self._where}{name}" if self._where.endswith("/") else f"{self._where}/{name}"
+
+    def _at(self, name: str) -> str:
+        return f"{self._base}/{name}" if self._base else name
+
+    def check(self) -> None:
+        """Do nothing: the first file shows whether the place takes files."""
+
+    def prepare(self) -> None:
+        """Do nothing: folders are made with their files."""
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Do nothing: object stores have no locks."""
+        yield
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a new file; one that was not written to its end is deleted."""
+        path = self._at(name)
+        self._make_parent(path)
+        stream = self._system.open_output_stream(path)
+        try:
+            yield stream
+        except BaseException:
+            with contextlib.suppress(Exception):
+                stream.close()
+                self._system.delete_file(path)
+            raise
+        stream.close()
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Make a private folder of this machine."""
+        with tempfile.TemporaryDirectory(prefix=STAGING) as folder:
+            yield Path(folder)
+
+    def adopt(self, path: Path, name: str) -> None:
+        """Upload a file of this machine, and delete it here."""
+        with path.open("rb") as source, self.create(name) as target:
+            shutil.copyfileobj(source, target, 1024 * 1024)
+        path.unlink()
+
+    def move(self, source: str, to: str) -> None:
+        """Copy a file over another one, then delete the copied one."""
+        self._make_parent(self._at(to))
+        self._system.copy_file(self._at(source), self._at(to))
+        self._system.delete_file(self._at(source))
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        if self.is_file(name):
+            self._system.delete_file(self._at(name))
+
+    def delete_tree(self, name: str) -> None:
+        """Delete a folder with its files, if it is there."""
+        if self._kind(name) == pafs.FileType.Directory:
+            self._system.delete_dir(self._at(name))
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file; None: it is not there."""
+        file = self.open(name)
+        if file is None:
+            return None
+        with file:
+            content: bytes = file.read()
+            return content
+
+    def open(self, name: str) -> pa.NativeFile | None:
+        """Open a file to be read; None: it is not there."""
+        if not self.is_file(name):
+            return None
+        return self._system.open_input_file(self._at(name))
+
+    def exists(self, name: str) -> bool:
+        """Whether something has this name."""
+        return self._kind(name) in (pafs.FileType.File, pafs.FileType.Directory)
+
+    def is_file(self, name: str) -> bool:
+        """Whether a file has this name."""
+        return bool(self._kind(name) == pafs.FileType.File)
+
+    def settle(self) -> None:
+        """Do nothing: the store does it."""
+
+    def stagings(self) -> list[str]:
+        """Return the names of staging folders."""
+        listed = self._system.get_file_info(pafs.FileSelector(self._base or "", True))
+        return sorted(
+            info.base_name
+            for info in listed
+            if info.base_name.startswith(STAGING) and info.type == pafs.FileType.Directory
+        )
+
+    def _kind(self, name: str) -> Any:
+        return self._system.get_file_info(self._at(name)).type
+
+    def _make_parent(self, path: str) -> None:
+        parent = path.rpartition("/")[0]
+        if parent:
+            self._system.create_dir(parent, recursive=True)
+
+
+def target_of(path: object) -> LocalFolder | RemoteFolder:
+    """Return the target of a path, URL or pyarrow file system.
+
+    Raises
+    ------
+    ArgumentError
+        It is none of these, or nothing installed reads such a URL.
+    """
+    if isinstance(path, pafs.FileSystem):
+        inner = getattr(path, "base_fs", path)
+        base = getattr(path, "base_path", "").strip("/")
+        return RemoteFolder(path, "", f"{inner.type_name}://{base}")
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(
+            f"path must be a folder, such as 'bi', not {path!r}. It may be the URL of one."
+        )
+    text = os.fspath(path)
+    if "://" not in text:
+        return LocalFolder(Path(text).expanduser().absolute())
+    if text.startswith("file://"):
+        return LocalFolder(Path(pafs.FileSystem.from_uri(text)[1]))
+    shown = _without_credentials(text)
+    try:
+        system, base = pafs.FileSystem.from_uri(text)
+    except (pa.ArrowException, OSError, ValueError):
+        system, base = _by_fsspec(text, shown)
+    return RemoteFolder(system, base, shown)
+
+
+def _by_fsspec(url: str, shown: str) -> tuple[Any, str]:
+    try:
+        fsspec = importlib.import_module("fsspec.core")
+        system, base = fsspec.url_to_fs(url)
+    except (ImportError, ValueError):
+        # `from None`: the original message quotes the URL, which may hold credentials.
+        raise ArgumentError(
+            f"Nothing installed writes to {shown}. pyarrow knows s3://, gs://, abfs:// and"
+            " hdfs://; for others install fsspec and its package for the scheme."
+        ) from None
+    return pafs.PyFileSystem(pafs.FSSpecHandler(system)), base
+
+
+def _without_credentials(url: str) -> str:
+    """Return scheme, host and path of a URL: user, password and query may hold credentials."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+__all__ = ["LOCK", "STAGING", "LocalFolder", "RemoteFolder", "Target", "target_of"]

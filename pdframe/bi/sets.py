@@ -1,0 +1,436 @@
+"""Replace a set of files as one: staging, a journal, then renames.
+
+An export writes its files into a staging folder beside the old ones. When all of them are there,
+it writes a journal: what is renamed, what is deleted, and the listing of the set as it will be.
+From then on the new set is decided. Files are renamed one after another, the listing too, and the
+journal and the staging folder are deleted.
+
+An export that is killed before its journal is written leaves the old set, and a staging folder. One
+that is killed after it leaves a mixture, and a journal: the next export completes the renames
+before it does anything else. `check` says which of these a folder is in.
+
+The listing, `pdframe-export.json`, names the account, every file that exports wrote, and the id of
+its content. A Parquet file carries the same id in its metadata; for other files it is the digest of
+their bytes. A file whose content is unchanged is not written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from pdframe._files import seal, unseal
+from pdframe.bi._targets import STAGING, Target
+from pdframe.bi.formats import parquet_content
+from pdframe.errors import ArgumentError
+
+LISTING = "pdframe-export.json"
+"""The file that names the account and the exported files of a folder: only these are replaced."""
+JOURNAL = "pdframe-journal.json"
+"""The file that says how an interrupted export is completed."""
+META_FILES = "meta_files"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What exports wrote into a place.
+
+    Parameters
+    ----------
+    account
+        Key of the account; None: no export wrote there.
+    files
+        File to what is known of it: rows, exported_at, bytes, content (its id), set.
+    sets
+        Layout and format to what is known of the last such export.
+    """
+
+    account: str | None = None
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the listing as it is written."""
+        return {
+            "account": self.account,
+            "files": dict(sorted(self.files.items())),
+            "sets": dict(sorted(self.sets.items())),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """How an export is completed once its files are staged."""
+
+    staging: str
+    moves: Sequence[tuple[str, str]]
+    delete_first: Sequence[str]
+    delete_last: Sequence[str]
+    listing: Listing
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the journal as it is written."""
+        return {
+            "staging": self.staging,
+            "moves": [list(move) for move in self.moves],
+            "delete_first": list(self.delete_first),
+            "delete_last": list(self.delete_last),
+            "listing": self.listing.to_json(),
+        }
+
+
+def read_listing(target: Target) -> Listing:
+    """Return what exports wrote into a place.
+
+    Raises
+    ------
+    ArgumentError
+        The listing is damaged: what may be replaced is unknown.
+    """
+    raw = target.read(LISTING)
+    if raw is None:
+        return Listing()
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        return _listing_of(json.loads(raw))
+    raise ArgumentError(
+        f"{target.path(LISTING)} cannot be read: which files there may be replaced is unknown. Move"
+        " it away, or choose another folder."
+    )
+
+
+def _listing_of(content: Mapping[str, Any]) -> Listing:
+    account, files = content["account"], content["files"]
+    sets = content.get("sets", {})
+    if not (isinstance(account, str) and isinstance(files, dict) and isinstance(sets, dict)):
+        raise ValueError("not a listing")
+    if not all(isinstance(entry, dict) for entry in (*files.values(), *sets.values())):
+        raise ValueError("not a listing")
+    return Listing(account, files, sets)
+
+
+def refuse_foreign(target: Target, listing: Listing, names: Sequence[str]) -> None:
+    """Raise `ArgumentError` where a file that no export wrote has one of these names."""
+    # A table may be one file, or a folder of parts.
+    own = {part for name in listing.files for part in (name, name.partition("/")[0])}
+    foreign = [
+        part
+        for name in names
+        for part in dict.fromkeys((name.partition("/")[0], name))
+        if part not in own and target.exists(part)
+    ]
+    if foreign:
+        raise ArgumentError(
+            f"{target.where} holds {', '.join(foreign)}, which no export of this account wrote:"
+            " nothing was changed. Move it away, or choose another folder."
+        )
+
+
+def check_place(target: Target, account: str, names: Sequence[str]) -> None:
+    """Refuse, before any table is loaded, a place that holds what would be lost.
+
+    Raises
+    ------
+    ArgumentError
+        It holds the export of another account, or foreign files of these names.
+    """
+    listing = read_listing(target)
+    if listing.account not in (None, account):
+        raise ArgumentError(
+            f"{target.where} holds the export of another account, {listing.account}, and this one"
+            f" is {account}: one would replace the other. Use one folder an account."
+        )
+    journal = read_journal(target)
+    refuse_foreign(target, journal.listing if journal is not None else listing, names)
+
+
+def read_journal(target: Target) -> Journal | None:
+    """Return the journal of an export that was interrupted; None: there is none.
+
+    A journal that is not what was written decides nothing, and counts as none.
+    """
+    raw = target.read(JOURNAL)
+    if raw is None:
+        return None
+    try:
+        content = unseal(raw)
+        return Journal(
+            content["staging"],
+            [(source, to) for source, to in content["moves"]],
+            content["delete_first"],
+            content["delete_last"],
+            _listing_of(content["listing"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def present_content(target: Target, name: str) -> str | None:
+    """Return the id of the content of a file that is there; None: it is missing or damaged."""
+    file = target.open(name)
+    if file is None:
+        return None
+    with file:
+        if name.endswith(".parquet"):
+            return parquet_content(file)
+        digest = hashlib.blake2b(digest_size=16)
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+def complete(target: Target) -> None:
+    """Complete an export that was interrupted after its journal was written, and delete what killed
+    exports left. The caller holds the lock of the target.
+    """
+    journal = read_journal(target)
+    if journal is not None:
+        apply(target, journal)
+    elif target.exists(JOURNAL):
+        target.delete(JOURNAL)
+    for staging in target.stagings():
+        target.delete_tree(staging)
+
+
+def apply(target: Target, journal: Journal) -> None:
+    """Do what is left of a journal. Whenever it is interrupted, it can be done again."""
+    # A name that was a file may be a folder of parts by now, and the other way round.
+    for name in journal.delete_first:
+        if target.is_file(name):
+            target.delete(name)
+    for source, to in journal.moves:
+        if target.is_file(source):
+            target.move(source, to)
+    for name in journal.delete_last:
+        if target.is_file(name):
+            target.delete(name)
+    target.settle()
+    target.delete(JOURNAL)
+    target.delete_tree(journal.staging)
+
+
+class SetWriter:
+    """Write the files of one export, and put them in place together at the end."""
+
+    def __init__(self, target: Target, account: str, kind: str) -> None:
+        self.target = target
+        self.listing = read_listing(target)
+        self._account = account
+        self._kind = kind
+        self._staging = f"{STAGING}{secrets.token_hex(4)}"
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._moves: list[tuple[str, str]] = []
+        self._is_decided = False
+        self._now = datetime.now(UTC).replace(microsecond=0).isoformat()
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """What the listing knows of the last export of this kind."""
+        return self.listing.sets.get(self._kind, {})
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the listing will know of each file so far."""
+        return self._entries
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """The id of the content of each file so far."""
+        return {name: entry["content"] for name, entry in self._entries.items()}
+
+    def is_in_place(self, name: str, content: str | None = None) -> bool:
+        """Whether the file that is there has this content, or the one that was written last."""
+        entry = self.listing.files.get(name, {})
+        listed = entry.get("content")
+        return (
+            listed is not None
+            and (content is None or listed == content)
+            and present_content(self.target, name) == listed
+        )
+
+    def refuse_foreign(self, names: Sequence[str]) -> None:
+        """Raise `ArgumentError` where a file that no export wrote has one of these names."""
+        refuse_foreign(self.target, self.listing, names)
+
+    def add(
+        self,
+        name: str,
+        rows: int | None,
+        content: str | None,
+        write: Callable[[IO[bytes]], None],
+    ) -> dict[str, Any]:
+        """Stage a file, unless the same content is in place; return its entry in the listing.
+
+        Parameters
+        ----------
+        name, rows
+            The file, and its rows (None: it has none, such as a text).
+        content
+            The id of its content that the file carries; None: the digest of its bytes.
+        write
+            Writes the file.
+        """
+        if content is not None and self.is_in_place(name, content):
+            return self.keep(name)
+        self.refuse_foreign([name])
+        staged = f"{self._staging}/{name}"
+        digest = hashlib.blake2b(digest_size=16)
+        with self.target.create(staged) as file:
+            counted = _Counted(file, digest)
+            write(counted)  # type: ignore[arg-type]
+        content = content or digest.hexdigest()
+        if self.is_in_place(name, content):
+            self.target.delete(staged)
+            return self.keep(name)
+        return self._staged(staged, name, rows, counted.size, content)
+
+    def adopt(self, path: Path, name: str, rows: int | None) -> dict[str, Any]:
+        """Stage a file of this machine."""
+        digest, size = hashlib.blake2b(digest_size=16), path.stat().st_size
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        staged = f"{self._staging}/{name}"
+        self.refuse_foreign([name])
+        self.target.adopt(path, staged)
+        return self._staged(staged, name, rows, size, digest.hexdigest())
+
+    def keep(self, name: str) -> dict[str, Any]:
+        """Leave a file of the last export as it is."""
+        self._entries[name] = {**self.listing.files[name], "set": self._kind}
+        return self._entries[name]
+
+    def _staged(
+        self, staged: str, name: str, rows: int | None, size: int, content: str
+    ) -> dict[str, Any]:
+        self._moves.append((staged, name))
+        self._entries[name] = {
+            "rows": rows,
+            "exported_at": self._now,
+            "bytes": size,
+            "content": content,
+            "set": self._kind,
+        }
+        return self._entries[name]
+
+    def is_written(self, name: str) -> bool:
+        """Whether a file is staged, not left as it is."""
+        return any(to == name for _, to in self._moves)
+
+    def commit(self, about: Mapping[str, Any], *, is_complete: bool) -> None:
+        """Put the staged files in place.
+
+        Parameters
+        ----------
+        about
+            What the listing shall know of this export.
+        is_complete
+            Whether files of earlier exports of this kind that are not among these are deleted.
+        """
+        old = self.listing.files
+        others = [name for name in old if name not in self._entries]
+        replaced = [name for name in others if any(_conflict(name, new) for new in self._entries)]
+        obsolete = [
+            name
+            for name in others
+            if is_complete and old[name].get("set") == self._kind and name not in replaced
+        ]
+        kept = {name: old[name] for name in others if name not in {*replaced, *obsolete}}
+        listing = Listing(
+            self._account,
+            {**kept, **self._entries},
+            {**self.listing.sets, self._kind: dict(about)},
+        )
+        if not self._moves and not replaced and not obsolete and listing == self.listing:
+            return
+        # Written in the staging folder: what a kill leaves of them is deleted with it.
+        staged = f"{self._staging}/{LISTING}"
+        with self.target.create(staged) as file:
+            file.write(json.dumps(listing.to_json(), indent=1).encode())
+        # The files that name all others come last.
+        last = [move for move in self._moves if Path(move[1]).name.startswith(META_FILES)]
+        moves = [*(move for move in self._moves if move not in last), (staged, LISTING), *last]
+        journal = Journal(self._staging, moves, replaced, obsolete, listing)
+        with self.target.create(f"{self._staging}/{JOURNAL}") as file:
+            file.write(seal(journal.to_json()))
+        self.target.move(f"{self._staging}/{JOURNAL}", JOURNAL)
+        self.target.settle()
+        self._is_decided = True
+        apply(self.target, journal)
+
+    def abandon(self) -> None:
+        """Delete what was staged, unless a journal needs it."""
+        if not self._is_decided:
+            self.target.delete_tree(self._staging)
+
+
+def _conflict(old: str, new: str) -> bool:
+    """Whether one name is a folder of the other, or both are files of one table: it is one file or
+    a folder of parts.
+    """
+    return (
+        old.startswith(f"{new}/")
+        or new.startswith(f"{old}/")
+        or ("/" in old and old.partition("/")[0] == new.partition("/")[0])
+    )
+
+
+class _Counted(io.RawIOBase):
+    """A file that is written in order, and counts its size and digest."""
+
+    def __init__(self, file: IO[bytes], digest: Any) -> None:
+        super().__init__()
+        self._file = file
+        self._digest = digest
+        self.size = 0
+
+    def write(self, content: Any) -> int:
+        self._file.write(content)
+        self._digest.update(content)
+        self.size += len(content)
+        return len(content)
+
+    def tell(self) -> int:
+        return self.size
+
+    def writable(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def writing(target: Target, account: str, kind: str) -> Iterator[SetWriter]:
+    """Write one export: others wait, and an interrupted one is completed first.
+
+    Nothing changes unless the block calls `commit`.
+    """
+    with target.locked():
+        complete(target)
+        writer = SetWriter(target, account, kind)
+        try:
+            yield writer
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+__all__ = [
+    "JOURNAL",
+    "LISTING",
+    "META_FILES",
+    "Journal",
+    "Listing",
+    "SetWriter",
+    "check_place",
+    "complete",
+    "present_content",
+    "read_journal",
+    "read_listing",
+    "writing",
+]

@@ -1,0 +1,241 @@
+"""A star as files: what describes it is true, it is replaced as one, and it runs in DuckDB."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import pdframe
+from pdframe import sandbox
+from pdframe.errors import CacheError
+from tests.helpers import tiers
+from tests.helpers.dead_disk import DeadDisk
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+META = ("meta_columns", "meta_relationships", "meta_files", "meta_export")
+RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15}
+
+
+@pytest.fixture(scope="module")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[sandbox.SandboxAccount, Path, pd.DataFrame]]:
+    folder = tmp_path_factory.mktemp("star")
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", burst=100_000, progress=False
+    ) as account:
+        done = account.export(folder / "parquet", layout="star", rates=RATES, fiscal_start=4)
+        account.export(
+            folder / "duckdb", layout="star", rates=RATES, fiscal_start=4, format="duckdb"
+        )
+        yield account, folder, done
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()}
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(folder / f"{name}.parquet")
+
+
+def test_what_describes_a_star_names_every_file_and_column(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame],
+) -> None:
+    account, folder, done = exported[0], exported[1] / "parquet", exported[2]
+    assert set(META) <= set(done["table"])
+    parquet = {path.name: path for path in folder.glob("*.parquet")}
+    assert {f"{name}.parquet" for name in done["table"]} == set(parquet)
+    files = read(folder, "meta_files").set_index("file")
+    assert set(files.index) == {*parquet, "views.sql", "schema.yml"} - {"meta_files.parquet"}
+    for name, path in parquet.items():
+        if name != "meta_files.parquet":
+            metadata = pq.read_metadata(path)
+            assert files.loc[name, "rows"] == metadata.num_rows
+            assert files.loc[name, "content_id"] == metadata.metadata[b"pdframe.content"].decode()
+    columns = read(folder, "meta_columns")
+    described = columns.groupby("table_name")["column_name"].agg(list).to_dict()
+    assert described == {
+        name.removesuffix(".parquet"): pq.read_schema(path).names
+        for name, path in parquet.items()
+        if not name.startswith("meta_")
+    }
+    for one in read(folder, "meta_relationships").itertuples():
+        assert one.from_column in described[one.from_table]
+        assert one.to_column in described[one.to_table]
+    export = read(folder, "meta_export")
+    assert len(export) == 1
+    row = export.iloc[0]
+    assert row["account"] == account.cache_path.name
+    assert (row["tz"], row["currency"]) == (account.tz, account.currency)
+    assert row["version"] == pdframe.__version__
+    # The sandbox has a clock of its own.
+    assert row["as_of"].strftime("%Y-%m") == "2026-06"
+
+
+def test_views_run_over_the_files_and_are_in_the_duckdb_file(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame],
+) -> None:
+    folder = exported[1]
+    sql = (folder / "parquet/views.sql").read_text("utf-8")
+    views = re.findall(r"CREATE (?:OR REPLACE )?VIEW (\w+)", sql)
+    assert len(views) > 5
+    with (
+        duckdb.connect() as files,
+        duckdb.connect(str(folder / "duckdb/star.duckdb"), read_only=True) as base,
+    ):
+        for path in (folder / "parquet").glob("*.parquet"):
+            files.execute(f"create view {path.stem} as select * from '{path}'")
+        files.execute(sql)
+        names = {
+            name for (name,) in base.execute("select table_name from duckdb_tables()").fetchall()
+        }
+        assert names == {path.stem for path in (folder / "parquet").glob("*.parquet")}
+        for name in [*views, *sorted(names - {"meta_files", "meta_export"})]:
+            counts = [
+                one.execute(f"select count(*) from {name}").fetchall() for one in (files, base)
+            ]
+            assert counts[0] == counts[1], name
+        (value,), (same,) = (
+            one.execute("select sum(value) from fact_deals").fetchall()[0] for one in (files, base)
+        )
+        assert value == same == pytest.approx(exported[0].deals()["value"].sum())
+
+
+def test_a_second_export_writes_nothing_and_a_change_only_what_changed(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    account = exported[0]
+    how: dict[str, Any] = {"layout": "star", "rates": RATES, "fiscal_start": 4}
+    folder = tmp_path / "star"
+    shutil.copytree(exported[1] / "parquet", folder)
+    before = stamps(folder)
+    again = account.export(folder, **how)
+    assert stamps(folder) == before
+    assert not again["written"].any()
+    pd.testing.assert_frame_equal(
+        again.drop(columns=["written", "path"]), exported[2].drop(columns=["written", "path"])
+    )
+    # Computed again, because nothing is known of other arguments, the content is the same.
+    account.export(folder, **how, max_rows=10**6)
+    after = stamps(folder)
+    assert {name for name in before if before[name] != after[name]} == {"pdframe-export.json"}
+
+
+def test_a_new_row_writes_its_tables_and_what_describes_the_set(tmp_path: Path) -> None:
+    with sandbox.connect(
+        seed=3, deals=40, company="hostile", burst=100_000, progress=False
+    ) as account:
+        account.export(tmp_path, layout="star")
+        before, export = stamps(tmp_path), read(tmp_path, "meta_export")
+        organization = account.company_model.add_organization("New one")
+        done = account.export(tmp_path, layout="star", refresh=True).set_index("table")
+        after = stamps(tmp_path)
+        assert organization in read(tmp_path, "dim_organization")["organization_key"].tolist()
+        changed = {name for name in after if after[name] != before[name]}
+        assert {"dim_organization.parquet", "meta_export.parquet", "meta_files.parquet"} <= changed
+        assert not {"dim_person.parquet", "dim_stage.parquet", "dim_date.parquet"} & changed
+        assert set(done.index[done["written"]]) == {
+            name.removesuffix(".parquet") for name in changed if name.endswith(".parquet")
+        }
+        assert read(tmp_path, "meta_export")["export_id"][0] != export["export_id"][0]
+        # A list column that is renamed is another bridge, and the old one is deleted.
+        bridges = {path.stem for path in tmp_path.glob("bridge_deals_*.parquet")}
+        field = next(
+            one for one in account.company_model.fields["deal"]
+            if one["field_name"] == "Modules of interest"
+        )  # fmt: skip
+        account.company_model.rename_field("deal", field["field_code"], "Wishes")
+        account.sync("deal_fields")
+        account.export(tmp_path, layout="star")
+        renamed = {path.stem for path in tmp_path.glob("bridge_deals_*.parquet")}
+        assert bridges - renamed == {"bridge_deals_modules_of_interest"}
+        assert renamed - bridges == {"bridge_deals_wishes"}
+        assert pdframe.export_check(tmp_path)
+
+
+def test_killed_at_any_change_of_a_file_the_next_export_gives_one_star(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sandbox.connect(
+        seed=3, deals=15, company="hostile", burst=100_000, progress=False
+    ) as account:
+        account.export(tmp_path / "old", layout="star")
+        account.company_model.add_deal("New one", value=100)
+        account.sync()
+        shutil.copytree(tmp_path / "old", tmp_path / "new")
+        disk = DeadDisk(10**6)
+        with monkeypatch.context() as patch:
+            disk.insert(patch)
+            account.export(tmp_path / "new", layout="star", refresh=False)
+        renames = [
+            os.path.basename(change.split()[1])
+            for change in disk.changes
+            if change.startswith("replace") and ".tmp" not in change
+        ]
+        assert renames[-1] == "meta_files.parquet"
+        assert renames.index("pdframe-journal.json") == 0
+        assert len(renames) > 5
+        for step in tiers.places(range(len(disk.changes)), 4):
+            folder = tmp_path / str(step)
+            shutil.copytree(tmp_path / "old", folder)
+            with monkeypatch.context() as patch:
+                DeadDisk(step).insert(patch)
+                with contextlib.suppress(CacheError):
+                    account.export(folder, layout="star", refresh=False)
+            assert bool(pdframe.export_check(folder)) is is_as_described(folder), step
+            account.export(folder, layout="star", refresh=False)
+            assert is_as_described(folder)
+            new = files_of(tmp_path / "new")
+            # They name the time of the export.
+            for name in ("meta_export.parquet", "meta_files.parquet"):
+                new.pop(name)
+            present = files_of(folder)
+            assert {name: present[name] for name in new} == new
+            assert pdframe.export_check(folder)
+            assert not [name for name in os.listdir(folder) if name.startswith(".pdframe")]
+
+
+def is_as_described(folder: Path) -> bool:
+    """Whether the files are those of `meta_files`, as a BI job can ask."""
+    for row in read(folder, "meta_files").itertuples():
+        path = folder / row.file
+        if not path.is_file():
+            return False
+        if path.suffix == ".parquet":
+            content = pq.read_metadata(path).metadata[b"pdframe.content"].decode()
+        else:
+            content = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        if content != row.content_id:
+            return False
+    return True
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith((".", "pdframe-"))
+    }
+
+
+def test_a_star_without_personal_data(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    account = exported[0]
+    account.export(tmp_path, layout="star", personal=False, format="csv")
+    everything = "".join(path.read_text("utf-8-sig") for path in tmp_path.glob("*.csv"))
+    persons = account.persons()
+    for text in [*persons["primary_email"].dropna(), *account.users()["email"]]:
+        assert text not in everything
