@@ -202,7 +202,7 @@ def unknown_name(
     hint = (hints or {}).get(name) or did_you_mean(name, listed)
     if not hint:
         main = "; ".join(f"{', '.join(names)} ({about})" for about, names in groups.items())
-        hint = f"There are: {main}. {every} lists all {len(listed)}."
+        hint = f"There are: {main}. {every} lists all."
     error = UnknownNameError(f"There is no {kind} {name!r}. {hint}")
     error.name = name
     return error

@@ -133,7 +133,7 @@ def test_a_name_that_is_like_none_is_answered_by_the_main_ones_in_groups(module:
     said = str(refused.value)
     assert "(pipeline); " in said
     assert "(revenue); " in said
-    assert said.endswith(f"dir({module.__name__}) lists all {len(module.__all__)}.")
+    assert said.endswith(f"dir({module.__name__}) lists all.")
     names = in_groups(said)
     assert names == {name for group in module._MAIN.values() for name in group}
     assert names <= {*module.__all__}
@@ -157,7 +157,7 @@ def test_a_table_or_method_of_an_account_that_is_like_none_is_answered_in_groups
             account.qqq  # noqa: B018
         said = str(refused.value)
         assert "deals, deal_products, activities" in said
-        assert f"dir(account) lists all {len(dir(account))}." in said
+        assert said.endswith("dir(account) lists all.")
         names = in_groups(said)
         assert len(names) == 22
         assert names <= {*dir(account)}
