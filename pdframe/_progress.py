@@ -34,7 +34,8 @@ class Bars:
         None: in a terminal or a notebook. False: never. True: always, on standard error.
     delay, interval
         Seconds until a bar shows, and between two drawings. Bars that follow one another within
-        `delay` are one load: it is the load that must take so long.
+        `delay` are one load: it is the load that must take so long. So must each bar that opens
+        while others are open.
     clock
         Tells the seconds.
     """
@@ -86,7 +87,8 @@ class Bars:
         now = self._clock()
         if not self._open and now - self._last_closed > self._delay:
             self._load_began = now
-        delay = max(0.0, self._load_began + self._delay - now)
+        # Of tables that load at once, one shows that the load goes on, and the slow ones join it.
+        delay = self._delay if self._open else max(0.0, self._load_began + self._delay - now)
 
         def opened(total: int | None, postfix: str) -> Any:
             return self._bar(
@@ -156,7 +158,10 @@ class _Bar:
         self._bar.bar_format = _format(self._unit, total)
         left = self._left(self._bar.n + done, total)
         self._bar.set_postfix_str(left, refresh=False)
-        self._bar.update(done)
+        is_first = self._bar.n == 0
+        if not self._bar.update(done) and is_first and not self._bar.delay:
+            # It still says that it waits for them.
+            self._bar.refresh()
 
     def expect(self, total: int) -> None:
         """Show a total, and the time that is left."""

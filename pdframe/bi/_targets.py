@@ -31,6 +31,7 @@ from pdframe.errors import ArgumentError
 
 STAGING = ".pdframe-"
 LOCK = ".pdframe.lock"
+_OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 _IGNORE = b"# Exports of a CRM are personal data.\n*\n"
 
 
@@ -216,6 +217,8 @@ class RemoteFolder:
 
     def __init__(self, system: Any, base: str, where: str) -> None:
         self._system = system
+        # A folder of an object store is a prefix: nothing has to be made.
+        self._has_folders = getattr(system, "base_fs", system).type_name not in _OBJECT_STORES
         self._base = base.strip("/") if not isinstance(system, pafs.LocalFileSystem) else base
         self._where = where if where.endswith("://") else where.rstrip("/")
 
@@ -325,7 +328,7 @@ class RemoteFolder:
 
     def _make_parent(self, path: str) -> None:
         parent = path.rpartition("/")[0]
-        if parent:
+        if parent and self._has_folders:
             self._system.create_dir(parent, recursive=True)
 
 

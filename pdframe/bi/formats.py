@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import importlib
 import io
@@ -289,27 +291,39 @@ def _blocks(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
 
 
 class DuckdbFile:
-    """A DuckDB file that is filled table by table."""
+    """A DuckDB file that is filled table by table. Its errors are of the file: `OSError`."""
 
     def __init__(self, path: Path) -> None:
-        duckdb = optional("duckdb", "bi")
-        self._connection = duckdb.connect(str(path))
-        # A file of somebody's own settings must not change what is written.
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._duckdb = optional("duckdb", "bi")
+        with self._reporting():
+            self._connection = self._duckdb.connect(str(path))
+            # Somebody's own settings must not change what is written.
+            self._connection.execute("SET TimeZone = 'UTC'")
 
     def add(self, name: str, table: pa.Table) -> None:
         """Add a table."""
-        self._connection.register("_pdframe_rows", table)
-        self._connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT * FROM _pdframe_rows")
-        self._connection.unregister("_pdframe_rows")
+        with self._reporting():
+            self._connection.register("_pdframe_rows", table)
+            self._connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT * FROM _pdframe_rows")
+            self._connection.unregister("_pdframe_rows")
 
     def run(self, sql: str) -> None:
         """Run statements, such as those of views."""
-        self._connection.execute(sql)
+        with self._reporting():
+            self._connection.execute(sql)
 
     def close(self) -> None:
         """Write everything into the file, and close it; nothing where it is closed."""
-        self._connection.close()
+        with self._reporting():
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except self._duckdb.Error as error:
+            why = str(error).partition("\n")[0]
+            raise OSError(errno.EIO, f"DuckDB: {why}") from error
 
 
 def quoted(name: str) -> str:

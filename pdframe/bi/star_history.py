@@ -30,6 +30,7 @@ FACT_HISTORY = "fact_deal_history"
 _IDS = ("owner_id", "pipeline_id", "stage_id")
 _VALUES = ("status", "value", "currency", "probability", "expected_close_date", "is_archived")
 _IS_DELETED = "is_deleted"
+_NO_COLUMN = -2
 _OWN_KEYS = (OWNER_KEY, PIPELINE_KEY, STAGE_KEY)
 
 
@@ -128,10 +129,10 @@ class States:
         self.valid_from = self._rows["time"].take(self._first).reset_index(drop=True)
         self.valid_to = self.valid_from.shift(-1).mask(is_last)
         self.source = self._rows["source"].take(last).reset_index(drop=True)
-        columns, self._column = np.unique(
-            self._rows["column"].to_numpy(object), return_inverse=True
-        )
+        self._column, columns = pd.factorize(self._rows["column"])
         self._number = {str(name): number for number, name in enumerate(columns)}
+        self._after = self._rows["after"].astype("str").array
+        self._before = self._rows["before"].astype("str").array
 
     @property
     def is_deleted(self) -> Flags:
@@ -148,7 +149,7 @@ class States:
         """Return the text of a column in each state: after its last change, else before its first
         one.
         """
-        rows = np.flatnonzero(self._column == self._number.get(name, -1))
+        rows = np.flatnonzero(self._column == self._number.get(name, _NO_COLUMN))
         count = len(self._deal)
         change = np.full(count, -1)
         # Of changes of one time the last counts.
@@ -160,8 +161,8 @@ class States:
         earliest = np.minimum.accumulate(upcoming[::-1])[::-1] if count else upcoming
         earliest = np.where(earliest == len(self._rows), -1, earliest)
         earliest = np.where(self._owner(earliest) == self._deal, earliest, -1)
-        after = self._rows["after"].astype("str").array.take(latest, allow_fill=True)
-        before = self._rows["before"].astype("str").array.take(earliest, allow_fill=True)
+        after = self._after.take(latest, allow_fill=True)
+        before = self._before.take(earliest, allow_fill=True)
         return pd.Series(after).where(latest >= 0, pd.Series(before))
 
     def _owner(self, rows: Ints) -> Ints:

@@ -23,6 +23,7 @@ from tests.bench.lanes import independent_tables, long_lists, side_by_side_reque
 from tests.bench.parts import many_parts
 from tests.bench.refresh_path import refresh_path
 from tests.bench.revenue import revenue
+from tests.bench.star import stars
 from tests.bench.startup import startup
 from tests.bench.table import compared, report, seconds
 
@@ -116,6 +117,7 @@ if __name__ == "__main__":
         funnel.measure,
         data_quality.measure,
         revenue,
+        stars,
         many_parts,
         refresh_path,
         forecast_speed.measure,

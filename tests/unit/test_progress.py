@@ -80,3 +80,18 @@ def test_a_bar_that_waits_for_its_rows_takes_their_total(
         last = shown(capsys.readouterr().err)[-1]
         assert last.startswith("deal_changes: 4 of 10 deals |")
         assert ", 120 tokens to go, " in last
+
+
+def test_of_bars_at_once_one_shows_and_the_others_only_if_they_are_slow(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    times = iter([0.0, 1_000.0, 3_600.0, 3_600.0, 3_601.0, 3_601.0])
+    bars = Bars(True, delay=3_600, interval=3_600, clock=lambda: next(times))
+    with bars("pipelines") as tick:
+        tick(3)
+    with bars("deals") as deals, bars("stages") as stages:
+        deals(500)
+        stages(12)
+        # The first rows are drawn, though the last drawing is younger than `interval`.
+        assert shown(capsys.readouterr().err)[-1].startswith("deals: 500 rows, ")
+    assert "stages" not in capsys.readouterr().err

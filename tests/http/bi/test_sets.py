@@ -17,6 +17,7 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
+from pdframe.bi import formats
 from pdframe.errors import ArgumentError, CacheError
 from tests.helpers import crash, tiers
 from tests.helpers.dead_disk import DeadDisk
@@ -239,6 +240,18 @@ def test_killed_at_any_change_a_duckdb_file_is_the_old_or_the_new_one(
         return dying.is_dead
 
     steps(run, len(disk.changes))
+
+
+def test_an_error_of_duckdb_is_one_of_the_files(
+    account: sandbox.SandboxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.export(tmp_path, "stages", format="duckdb")
+    before = (tmp_path / "tables.duckdb").read_bytes()
+    monkeypatch.setattr(formats, "quoted", lambda name: "no name at all")
+    with pytest.raises(CacheError, match=r"could not be written: DuckDB: .*complete, old or new"):
+        account.export(tmp_path, "stages", "pipelines", format="duckdb")
+    assert (tmp_path / "tables.duckdb").read_bytes() == before
+    assert leftovers(tmp_path) == []
 
 
 def _export_and_die(url: str, token: str, cache: Path, folder: Path, step: int) -> None:
