@@ -171,7 +171,13 @@ def explain_methods(cls: type, columns: Mapping[str, Collection[str]]) -> None:
 
 
 def unknown_name(
-    name: str, kind: str, public: Iterable[str], hints: Mapping[str, str] | None = None
+    name: str,
+    kind: str,
+    public: Iterable[str],
+    hints: Mapping[str, str] | None = None,
+    *,
+    groups: Mapping[str, Sequence[str]],
+    every: str,
 ) -> AttributeError:
     """Return the error for a public name that does not exist.
 
@@ -185,14 +191,19 @@ def unknown_name(
         The names that exist.
     hints
         Sentences for names that exist elsewhere.
+    groups
+        The names that most people need, by what they are about: shown where no name is near.
+    every
+        The code that lists all names.
     """
     if name.startswith("_"):
         return AttributeError(name)
     listed = sorted(public)
     hint = (hints or {}).get(name) or did_you_mean(name, listed)
-    error = UnknownNameError(
-        f"There is no {kind} {name!r}. {hint or 'There are: ' + ', '.join(listed) + '.'}"
-    )
+    if not hint:
+        main = "; ".join(f"{', '.join(names)} ({about})" for about, names in groups.items())
+        hint = f"There are: {main}. {every} lists all."
+    error = UnknownNameError(f"There is no {kind} {name!r}. {hint}")
     error.name = name
     return error
 

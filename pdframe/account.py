@@ -45,6 +45,14 @@ _NO_TABLES = {
     "leads": "The leads are not loaded; account.search(term, 'lead') finds them.",
     "customers": "Customers are persons and organizations; metrics.top_customers ranks them.",
 }
+_MAIN = {
+    "records": ("deals", "deal_products", "activities", "persons", "organizations", "products"),
+    "lists": ("stages", "pipelines", "users"),
+    "history": ("stage_visits", "deal_history", "deal_changes", "changes"),
+    "the cache": ("sync", "status", "estimate", "warnings"),
+    "more": ("fields", "search", "deal", "forecast", "export"),
+}
+"""What people mean most often, for the error of a name that is like none."""
 _ME_COLUMNS = (
     "id",
     "name",
@@ -392,7 +400,8 @@ class Account:
             raise AttributeError(name)
         computed = f"It is a metric: pdframe.metrics.{name} takes the frames of an account."
         hints = dict.fromkeys(metrics.__all__, computed) | _NO_TABLES
-        raise unknown_name(name, "table or method of an account", dir(self), hints)
+        kind = "table or method of an account"
+        raise unknown_name(name, kind, dir(self), hints, groups=_MAIN, every="dir(account)")
 
     def _text(self, name: str) -> str | None:
         value = self._me.get(name)

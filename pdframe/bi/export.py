@@ -9,13 +9,13 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any, Literal, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pyarrow.fs as pafs
 
+from pdframe._advice import did_you_mean
 from pdframe.bi._inputs import inputs_id, is_fresh
 from pdframe.bi._outputs import MAX_ROWS, DuckdbOutput, FilesOutput, Written
 from pdframe.bi._targets import Target, target_of
@@ -40,6 +40,7 @@ from pdframe.errors import ArgumentError, CacheError, PdframeError
 from pdframe.loaders.base import check_flag, check_refresh, chosen_names
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.endings import Cancellations
+from pdframe.schema import tables_in_short
 
 Layout: TypeAlias = Literal["tables", "star"]
 Naming: TypeAlias = Literal["labels", "snake"]
@@ -328,12 +329,7 @@ def check_names(tables: Sequence[str]) -> None:
                 " returns it."
             )
         if name not in EXPORTABLE:
-            close = get_close_matches(str(name), EXPORTABLE, n=3)
-            hint = (
-                f"Did you mean {' or '.join(map(repr, close))}?"
-                if close
-                else f"Tables: {', '.join(EXPORTABLE)}."
-            )
+            hint = did_you_mean(str(name), EXPORTABLE) or tables_in_short(EXPORTABLE)
             raise ArgumentError(f"There is no table {name!r} to export. {hint}")
 
 

@@ -117,6 +117,14 @@ __all__ = [
 ]
 
 
+_MAIN = {
+    "pipeline": ("funnel", "stage_velocity", "stage_moves", "deal_aging", "weighted_pipeline"),
+    "sales": ("sales_by_period", "win_rate", "lost_reasons", "activity_summary", "changes"),
+    "revenue": ("mrr_lines", "mrr_schedule", "mrr_movements", "retention", "top_customers"),
+    "forecast": ("forecast", "attainment", "what_if", "backtest"),
+    "data": ("data_quality", "drill_through", "convert", "as_of"),
+}
+
 explain_functions(globals(), __all__)
 
 
@@ -125,4 +133,4 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> NoReturn:
-    raise unknown_name(name, "metric", __all__)
+    raise unknown_name(name, "metric", __all__, groups=_MAIN, every="dir(pdframe.metrics)")

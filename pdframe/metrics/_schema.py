@@ -106,7 +106,9 @@ def schema(name: str, /, **how: Any) -> pa.Schema:
 
     names = [one for one in metrics.__all__ if one not in ("RevenuePolicy", "schema")]
     if name not in names:
-        raise unknown_name(name, "metric", names)
+        raise unknown_name(
+            name, "metric", names, groups=metrics._MAIN, every="dir(pdframe.metrics)"
+        )
     metric = getattr(metrics, name)
     with collect_warnings():
         result = _small_run(metric, how)

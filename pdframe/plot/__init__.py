@@ -67,6 +67,13 @@ __all__ = [
 ]
 
 
+_MAIN = {
+    "pipeline": ("funnel", "velocity", "flow", "deal_aging"),
+    "sales": ("sales_by_period", "lost_reasons", "activity_summary", "changes_summary"),
+    "revenue": ("mrr", "mrr_movements", "retention_cohorts", "top_customers", "billing"),
+    "forecast": ("forecast", "pipeline_movements", "forecast_changes"),
+}
+
 explain_functions(globals(), __all__)
 
 
@@ -75,4 +82,4 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> NoReturn:
-    raise unknown_name(name, "chart", __all__)
+    raise unknown_name(name, "chart", __all__, groups=_MAIN, every="dir(pdframe.plot)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -51,8 +51,22 @@ def table_named(name: str) -> Table:
         )
     if name in TABLES:
         return TABLES[name]
-    hint = did_you_mean(name, TABLES) or f"Tables: {', '.join(TABLES)}."
+    hint = did_you_mean(name, TABLES) or tables_in_short(TABLES)
     raise ArgumentError(f"There is no table {name!r}. {hint}")
+
+
+def tables_in_short(names: Iterable[str]) -> str:
+    """Return a sentence with the tables among these names: lists by name, those of single records
+    and lists of fields by an example.
+    """
+    known = list(names)
+    fields = [table.name for table in FIELD_TABLES if table.name in known]
+    single = [name for name in known if name in TABLES and TABLES[name].parent is not None]
+    lists = [name for name in known if name not in fields and name not in single]
+    parts = [", ".join(lists)]
+    parts += [f"{len(single)} of single records such as {min(single)}"] if single else []
+    parts += [f"{len(fields)} lists of fields such as {fields[0]}"] if fields else []
+    return f"Tables: {'; '.join(parts)}."
 
 
 def table_with_fields(name: str) -> Table:
@@ -118,4 +132,5 @@ __all__ = [
     "describe",
     "table_named",
     "table_with_fields",
+    "tables_in_short",
 ]

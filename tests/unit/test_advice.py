@@ -16,6 +16,7 @@ import pdframe
 from pdframe import Account, metrics, plot, sandbox
 from pdframe._advice import nearest
 from pdframe.errors import ArgumentError, UnknownNameError
+from pdframe.schema import table_named
 
 DEALS = pd.DataFrame({"id": [1], "status": ["won"], "value": [1.0]})
 
@@ -116,6 +117,52 @@ def test_a_name_that_does_not_exist_is_answered(
 ) -> None:
     with pytest.raises(UnknownNameError, match=message):
         read_name()
+
+
+def in_groups(said: str) -> set[str]:
+    """The names that an error lists in groups: "a, b (of one); c (of another)"."""
+    return {
+        name.strip() for part in re.findall(r"([a-z_, ]+) \(", said) for name in part.split(",")
+    }
+
+
+@pytest.mark.parametrize("module", [metrics, plot])
+def test_a_name_that_is_like_none_is_answered_by_the_main_ones_in_groups(module: Any) -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        module.qqq  # noqa: B018
+    said = str(refused.value)
+    assert "(pipeline); " in said
+    assert "(revenue); " in said
+    assert said.endswith(f"dir({module.__name__}) lists all.")
+    names = in_groups(said)
+    assert names == {name for group in module._MAIN.values() for name in group}
+    assert names <= {*module.__all__}
+    assert len(names) <= 25
+
+
+def test_a_table_that_is_like_none_is_answered_in_short() -> None:
+    with pytest.raises(ArgumentError) as refused:
+        table_named("qqq")
+    said = str(refused.value)
+    assert said.startswith("There is no table 'qqq'. Tables: deals, deal_products, ")
+    assert "; 13 of single records such as deal_changes; 6 lists of fields such as" in said
+    assert "deal_follower_changes" not in said
+    with pytest.raises(ArgumentError, match=r"Did you mean 'deal_follower_changes'"):
+        table_named("deal_follower_change")
+
+
+def test_a_table_or_method_of_an_account_that_is_like_none_is_answered_in_groups() -> None:
+    with sandbox.connect(seed=3, deals=20, progress=False) as account:
+        with pytest.raises(UnknownNameError) as refused:
+            account.qqq  # noqa: B018
+        said = str(refused.value)
+        assert "deals, deal_products, activities" in said
+        assert said.endswith("dir(account) lists all.")
+        names = in_groups(said)
+        assert len(names) == 22
+        assert names <= {*dir(account)}
+        with pytest.raises(UnknownNameError, match="Did you mean 'deal_products'"):
+            account.deal_product  # noqa: B018
 
 
 def test_an_unknown_name_is_an_attribute_error_as_python_expects() -> None:
