@@ -52,7 +52,7 @@ class Copied:
     """An account whose frames are those of a smaller one, repeated under new ids."""
 
     def __init__(self, account: pdframe.sandbox.SandboxAccount, deals: int) -> None:
-        self.tz, self.currency, self._store = account.tz, account.currency, account._store
+        self._copied = account
         frames: dict[str, pd.DataFrame] = {}
         for name in (*_IDS, *_ONCE):
             load = getattr(account, name)
@@ -80,6 +80,9 @@ class Copied:
         return self._frames["deal_history"]
 
     def __getattr__(self, name: str) -> Any:
+        if name not in self._frames:
+            return getattr(self._copied, name)
+
         def load(columns: Any = None, **how: Any) -> pd.DataFrame:
             frame = self._frames[name]
             return frame if columns is None else frame[list(columns)]

@@ -59,6 +59,7 @@ def test_a_first_repr_says_what_to_do_next(tmp_path: Path) -> None:
             assert "acme.pipedrive.com" in shown
             for call in ("account.deals()", "account.estimate()", "account.sync()"):
                 assert call in shown
+        assert "<code>account.deals()</code> loads" in account._repr_html_()
     with sandbox.connect(
         seed=3, deals=20, cache_dir=tmp_path, company="hostile", progress=False
     ) as account:

@@ -1,0 +1,116 @@
+"""Spark as the engine: an account a group, or one account split, gives the local result.
+
+pyspark is no dependency: without it, or without Java, these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import pdframe
+from pdframe import fleet, metrics
+from pdframe.errors import DataWarning
+from tests.http.fleet.conftest import Companies
+
+pyspark_sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+if shutil.which("java") is None:
+    pytest.skip("Spark needs Java", allow_module_level=True)
+
+HOW: dict[str, Any] = {"as_of": "2026-06-30", "tz": "UTC"}
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        session = (
+            pyspark_sql.SparkSession.builder.master("local[2]")
+            .config("spark.sql.session.timeZone", "UTC")
+            .config("spark.sql.shuffle.partitions", "2")
+            .config("spark.ui.enabled", "false")
+            .getOrCreate()
+        )
+        yield session
+        session.stop()
+
+
+def arrow(spark_frame: Any, schema: pa.Schema, keys: list[str]) -> pa.Table:
+    """Return a result of Spark in the types of the schema, which no cast may change."""
+    table = spark_frame.toArrow()
+    order = [(name, "ascending") for name in keys]
+    return table.select(schema.names).cast(schema).replace_schema_metadata().sort_by(order)
+
+
+def local(frame: pd.DataFrame, schema: pa.Schema, keys: list[str]) -> pa.Table:
+    categories = [n for n, d in frame.dtypes.items() if isinstance(d, pd.CategoricalDtype)]
+    table = pa.Table.from_pandas(
+        frame.astype(dict.fromkeys(categories, "str")), schema=schema, preserve_index=False
+    )
+    return table.replace_schema_metadata().sort_by([(name, "ascending") for name in keys])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_account_a_group_gives_the_result_of_each_account(
+    companies: Companies, spark: Any
+) -> None:
+    clients = {
+        name: {key: str(value) for key, value in companies.open(name, seed, 40).items()}
+        for name, seed in (("north", 1), ("south", 2))
+    }
+    types = metrics.schema("stage_velocity", **HOW)
+    schema = pa.schema([pa.field("account", pa.string()), *types])
+
+    def velocity(rows: pd.DataFrame) -> pd.DataFrame:
+        name = rows["account"].iloc[0]
+        with pdframe.connect(progress=False, **clients[name]) as account:
+            result = metrics.stage_velocity(account.stage_visits(), account.stages(), **HOW)
+        return result.assign(account=name)[schema.names]
+
+    names = spark.createDataFrame(pd.DataFrame({"account": list(clients)}))
+    spark_schema = spark.createDataFrame(schema.empty_table()).schema
+    done = names.groupBy("account").applyInPandas(velocity, spark_schema)
+    keys = ["account", "pipeline_id", "stage_id"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        results = [velocity(pd.DataFrame({"account": [name]})) for name in clients]
+    assert arrow(done, schema, keys).equals(local(pd.concat(results), schema, keys))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_account_split_gives_its_result(companies: Companies, spark: Any) -> None:
+    given = companies.open("north", 1, 120)
+    fleet.sync({"north": given}, "deals", "stages", "pipelines")
+    visits, stages = (
+        fleet.load(companies.cache, name, accounts=["north"]).drop(columns="account")
+        for name in ("stage_visits", "stages")
+    )
+    schema = metrics.schema("stage_velocity", visits=visits, stages=stages, **HOW)
+    assert json.loads(schema.metadata[b"split_by"]) == ["pipeline_id"]
+
+    def velocity(part: pd.DataFrame) -> pd.DataFrame:
+        of_part = stages[stages["pipeline_id"].isin(part["pipeline_id"].unique())]
+        return metrics.stage_velocity(part, of_part, **HOW)
+
+    plain = visits.astype({"end": "str", "source": "str"})
+    types = pa.Schema.from_pandas(plain, preserve_index=False)
+    rows = spark.createDataFrame(pa.Table.from_pandas(plain, schema=types, preserve_index=False))
+    spark_schema = spark.createDataFrame(schema.empty_table()).schema
+    done = rows.groupBy("pipeline_id").applyInPandas(velocity, spark_schema)
+    keys = ["pipeline_id", "stage_id"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        expected = metrics.stage_velocity(visits, stages, **HOW)
+    in_parts = expected[expected["pipeline_id"].isin(visits["pipeline_id"])]
+    assert len(in_parts) > 3
+    shown = arrow(done, schema, keys).to_pandas()
+    pd.testing.assert_frame_equal(shown, local(in_parts, schema, keys).to_pandas(), rtol=1e-12)
