@@ -279,9 +279,14 @@ class RemoteFolder:
         self._system.delete_file(self._at(source))
 
     def delete(self, name: str) -> None:
-        """Delete a file, if it is there."""
-        if self.is_file(name):
-            self._system.delete_file(self._at(name))
+        """Delete a file, if it is there, and its folder where that is empty then."""
+        if not self.is_file(name):
+            return
+        self._system.delete_file(self._at(name))
+        folder = name.rpartition("/")[0]
+        # An object store may keep a marker of the folder: a file will have its name.
+        if folder and not self._system.get_file_info(pafs.FileSelector(self._at(folder), True)):
+            self.delete_tree(folder)
 
     def delete_tree(self, name: str) -> None:
         """Delete a folder with its files, if it is there."""

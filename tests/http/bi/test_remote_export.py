@@ -122,6 +122,12 @@ def test_a_file_system_gets_the_set_of_a_folder(
     store.changes.clear()
     assert not loaded.export(store.system(), *TABLES, format=format, max_rows=20)["written"].any()
     assert store.changes == []
+    # From parts to files, and back.
+    for most in (10**6, 20):
+        loaded.export(tmp_path / "local", *TABLES, format=format, max_rows=most)
+        loaded.export(store.system(), *TABLES, format=format, max_rows=most)
+        assert contents(tmp_path / "remote") == contents(tmp_path / "local")
+        assert pdframe.export_check(store.system())
 
 
 def test_a_star_on_a_file_system_ends_with_the_list_of_its_files(
