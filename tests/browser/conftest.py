@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.helpers.notebook_page import Lab
 
 SCREENSHOTS_VARIABLE = "PDFRAME_SCREENSHOTS"
+# A page may wait for a machine that runs other tests.
+PATIENCE_MILLISECONDS = 120_000
 
 
 def _missing() -> str:
@@ -57,7 +59,9 @@ def page(browser_tools: None) -> Iterator[Page]:
     with sync_playwright() as playwright:
         # Its own loop runs only while a test of this folder does: others start loops.
         browser = playwright.chromium.launch(executable_path=_chromium(), args=CHROMIUM_FLAGS)
-        yield browser.new_page(viewport={"width": 1400, "height": 900})
+        context = browser.new_context(viewport={"width": 1400, "height": 900})
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
+        yield context.new_page()
         browser.close()
 
 
