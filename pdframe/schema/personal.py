@@ -52,6 +52,10 @@ PERSONAL_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType(
             "organizations": (*_address("address"), "smart_bcc_email"),
             "products": ("description",),
             "projects": ("title", "description"),
+            "project_templates": ("description",),
+            # Of any field: titles, addresses and notes among them.
+            "deal_changes": ("old_value", "new_value"),
+            "project_changes": ("old_value", "new_value"),
             "tasks": ("title", "description"),
             "users": ("name", "email", "phone", "icon_url"),
         }.items()

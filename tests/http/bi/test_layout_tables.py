@@ -160,6 +160,20 @@ def test_an_export_without_personal_data_names_no_person_and_has_no_free_text(
     assert not {"title", "owner_name", "person_name", "lost_reason"} & set(deals)
 
 
+def test_changes_without_personal_data_have_no_values(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    """A value may be an address, a title or a note."""
+    tables = ("deal_changes", "project_changes", "project_templates")
+    account.export(tmp_path, *tables, personal=False, names=True)
+    deals, projects, templates = (
+        set(pq.read_schema(tmp_path / f"{table}.parquet").names) for table in tables
+    )
+    assert {"deal_id", "time", "field_key", "actor_user_id"} <= deals
+    assert not {"old_value", "new_value", "actor_name"} & (deals | projects)
+    assert not {"description", "owner_name"} & templates
+
+
 @pytest.mark.every_case
 @pytest.mark.parametrize(
     ("how", "said"),
