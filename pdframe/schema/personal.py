@@ -54,6 +54,9 @@ PERSONAL_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType(
             "projects": ("title", "description"),
             "tasks": ("title", "description"),
             "users": ("name", "email", "phone", "icon_url"),
+            # The values of any field: titles and free text among them.
+            "deal_changes": ("old_value", "new_value"),
+            "project_changes": ("old_value", "new_value"),
         }.items()
     }
 )
