@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -207,3 +208,18 @@ def test_an_unknown_timezone_is_an_error_once(server: Scripted, tmp_path: Path) 
         with pytest.raises(DataWarning, match="does not know the timezone"):
             account.tz  # noqa: B018
         assert account.tz == "UTC"
+
+
+def test_lists_of_fields_that_the_api_withholds_are_said_in_one_warning_and_once(
+    server: Scripted, tmp_path: Path
+) -> None:
+    known = {"field_code": "title", "field_name": "Title", "field_type": "varchar"}
+    server.replies += [data([known])]
+    server.last = fail(403, "Not yours.")
+    with connect(server, tmp_path) as account:
+        (text,) = said(lambda: account.fields())
+        assert re.findall(r"The fields of (\w+) are left out: .*Not yours", text) == [
+            "persons", "organizations", "products", "activities", "projects"
+        ]  # fmt: skip
+        assert said(lambda: account.fields()) == []
+        assert set(account.fields()["table"]) == {"deals"}
