@@ -53,11 +53,11 @@ PERSONAL_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType(
             "products": ("description",),
             "projects": ("title", "description"),
             "project_templates": ("description",),
-            # Of any field: titles, addresses and notes among them.
-            "deal_changes": ("old_value", "new_value"),
-            "project_changes": ("old_value", "new_value"),
             "tasks": ("title", "description"),
             "users": ("name", "email", "phone", "icon_url"),
+            # The values of any field: titles and free text among them.
+            "deal_changes": ("old_value", "new_value"),
+            "project_changes": ("old_value", "new_value"),
         }.items()
     }
 )
