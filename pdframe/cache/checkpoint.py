@@ -5,7 +5,8 @@ the checkpoint, whatever it fetched: a complete list, changes, or the children o
 This is the only way to resume. Once the table is committed, the checkpoint is dropped.
 
 Many pages are compacted into one run, whose rows are in key order: memory does not grow with the
-fetch. Beside pages and runs stand the fetch states of the parents whose children they hold.
+fetch. Both lack the columns of custom fields that have no value in them. Beside pages and runs
+stand the fetch states of the parents whose children they hold.
 
 Guarantees: the JSON file is written last, and what it does not count does not exist. Nothing here
 need survive a power failure: where a file does not read back as it was written, the checkpoint is

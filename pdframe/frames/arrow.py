@@ -66,6 +66,7 @@ class Layout:
         for field in self.chosen:
             self.kinds |= {column: part.type for column, part in field.columns.items()}
         self.schema = pa.schema([(name, kind.storage) for name, kind in self.kinds.items()])
+        self.fields: dict[str, pa.Field] = {field.name: field for field in self.schema}
 
 
 def to_arrow(
@@ -92,12 +93,19 @@ def to_arrow(
         Cells that do not fit their type and are null, and rows that are left out: they are no
         objects, or lack a key.
     """
-    problems = Problems()
-    keyed = _with_key(rows, table, problems)
     layout = Layout(table, fields)
+    part, problems = _type_objects(rows, layout)
+    extra = [field for field in part.schema if field.name not in layout.kinds]
+    return _fill(part, pa.schema([*layout.schema, *extra])), problems
+
+
+def _type_objects(rows: Iterable[object], layout: Layout) -> tuple[pa.Table, Problems]:
+    """Type rows as `to_arrow` does, without the columns of custom fields that have no value."""
+    problems = Problems()
+    keyed = _with_key(rows, layout.table, problems)
     unknown: Unknown = {}
     bags: list[Any] = [row.get(CUSTOM) for row in keyed]
-    if table.field_list or layout.chosen:
+    if layout.table.field_list or layout.chosen:
         if not all(isinstance(bag, dict) or bag is None or bag == [] for bag in bags):
             unknown[CUSTOM, ""] = [None if isinstance(bag, dict) else bag for bag in bags]
         bags = [bag if isinstance(bag, dict) else {} for bag in bags]
@@ -118,7 +126,7 @@ def type_columns(
     unknown: Unknown,
     problems: Problems,
 ) -> pa.Table:
-    """Type the columns of some rows.
+    """Type the columns of some rows; leave out those of custom fields that have no value in them.
 
     Parameters
     ----------
@@ -136,7 +144,9 @@ def type_columns(
     nothing = [None] * size
     cells = _standard(tops, nothing, layout, unknown)
     for field in layout.chosen:
-        cells |= _field_cells(bags.get(field.code, nothing), nothing, field, unknown)
+        # Most custom fields are null in all rows of a page.
+        if not all_null(values := bags.get(field.code, ())):
+            cells |= _field_cells(values, nothing, field, unknown)
     unknown |= {
         (code, ""): bags[code]
         for code in sorted(bags.keys() - {field.code for field in layout.chosen})
@@ -145,9 +155,10 @@ def type_columns(
     named: dict[str, pa.Array] = {}
     if unknown:
         named = _name_unknown(unknown, layout.kinds, layout.table.reserved, problems)
-    schema = pa.schema([*layout.schema, *map(_text_field, named)]) if named else layout.schema
+    present = [name for name in layout.kinds if name in known]
     return pa.Table.from_arrays(
-        [*(known[name] for name in layout.kinds), *named.values()], schema=schema
+        [*(known[name] for name in present), *named.values()],
+        schema=pa.schema([*(layout.fields[name] for name in present), *map(_text_field, named)]),
     )
 
 
@@ -169,17 +180,21 @@ def unify(
     """
     problems = Problems()
     layout = Layout(table, fields)
-    groups: list[list[pa.Table]] = []
+    groups: list[tuple[pa.Schema, list[pa.Table]]] = []
     for part in parts:
-        if groups and groups[-1][0].schema.equals(part.schema, check_metadata=True):
-            groups[-1].append(part)
+        # Parts that lack nothing but columns go together.
+        schema = layout.schema if _is_declared(part.schema, layout) else part.schema
+        if groups and groups[-1][0].equals(schema, check_metadata=True):
+            groups[-1][1].append(part)
         else:
-            groups.append([part])
+            groups.append((schema, [part]))
     conformed = []
-    for group in groups:
-        rows = pa.concat_tables(group)
-        if not rows.schema.equals(layout.schema, check_metadata=True):
+    for schema, group in groups:
+        rows = pa.concat_tables(group, promote_options="default")
+        if not schema.equals(layout.schema, check_metadata=True):
             rows = _conform(rows, layout, problems)
+        elif not rows.schema.equals(layout.schema, check_metadata=True):
+            rows = _fill(rows, layout.schema)
         conformed.append(rows)
     if not conformed:
         return layout.schema.empty_table(), problems
@@ -195,6 +210,14 @@ def unify(
         for part in conformed
     )
     return pa.concat_tables(filled), problems
+
+
+def _is_declared(schema: pa.Schema, layout: Layout) -> bool:
+    """Tell whether all columns of a schema are declared with their type."""
+    return schema.equals(layout.schema, check_metadata=True) or all(
+        field.name in layout.fields and field.equals(layout.fields[field.name], check_metadata=True)
+        for field in schema
+    )
 
 
 def _text_field(name: str) -> pa.Field:
@@ -415,14 +438,17 @@ def _plain(value: Any) -> Any:
 
 
 def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Give a part the columns that other parts have."""
+    """Give a part all columns of a schema."""
     # A dict, since the server decides how many unknown columns there are: no search by name.
     have = dict(zip(part.column_names, part.columns, strict=True))
+    # Columns of one type share their nulls.
+    lacking = {field.type for field in schema if field.name not in have}
+    nulls = {kind: pa.nulls(part.num_rows, kind) for kind in lacking}
     columns: list[pa.Array | pa.ChunkedArray] = []
     for field in schema:
         column = have.get(field.name)
         if column is None:
-            columns.append(pa.nulls(part.num_rows, field.type))
+            columns.append(nulls[field.type])
         elif column.type == field.type:
             columns.append(column)
         else:
@@ -456,8 +482,7 @@ class PageReader:
 
     def __init__(self, table: Table, fields: Iterable[Field] = ()) -> None:
         self._table = table
-        self._fields = tuple(fields)
-        self._layout = Layout(table, self._fields)
+        self._layout = Layout(table, fields)
         self._keys: dict[str, None] = {}
         self._bag_keys: dict[str, None] = {}
         self._slots: _Slots | None = None
@@ -475,7 +500,8 @@ class PageReader:
                 return None
 
     def typed(self, rows: Sequence[Any]) -> tuple[pa.Table, Problems]:
-        """Type rows as `to_arrow` does.
+        """Type rows as `to_arrow` does, without the columns of custom fields that have no value:
+        `unify` makes them.
 
         Parameters
         ----------
@@ -489,10 +515,10 @@ class PageReader:
                 outdated = bool(rows) and isinstance(rows[0], msgspec.Struct)
                 objects = [_as_dict(row) for row in rows] if outdated else rows
                 self._learn(objects)
-                return to_arrow(objects, self._table, self._fields)
+                return _type_objects(objects, self._layout)
             tops, bags = slots.columns(rows)
             if not all(self._is_key(name, tops) for name in self._table.key):
-                return to_arrow([_as_dict(row) for row in rows], self._table, self._fields)
+                return _type_objects([_as_dict(row) for row in rows], self._layout)
             problems = Problems()
             return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 

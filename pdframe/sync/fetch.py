@@ -306,7 +306,10 @@ class Fetcher:
         fetched.pages.append(rows)
         if self.keep_deleted is not None:
             deleted = rows.filter(pc.fill_null(rows["is_deleted"], False))
-            self.keep_deleted(deleted, page.server_time)
+            if deleted.num_rows:
+                # They are kept with all columns.
+                complete, _ = unify([deleted], self.table, self.fields)
+                self.keep_deleted(complete, page.server_time)
         fetched.problems.merge(problems)
         self.tick(len(page.rows))
         return rows

@@ -30,6 +30,9 @@ from pdframe.frames import Problems, is_sorted, storage_schema, unify
 from pdframe.schema import Parent, Table
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
+# By that many rows a merge estimates what a row takes in memory.
+SAMPLE_ROWS = 1_000
+
 CachedParts = Sequence[tuple[Part, SortedRun]]
 
 
@@ -106,9 +109,8 @@ class Merger:
 
     def staged(self, rows: Sequence[pa.Table]) -> SortedRun:
         """Return staged rows that are in memory as one run."""
-        together = arrange(self._table, self._unify(rows))
-        group_rows = max(1, self._range_bytes * together.num_rows // max(1, 4 * together.nbytes))
-        return SortedRun(InMemory(together, group_rows), self.key)
+        together = self._together(rows)
+        return SortedRun(InMemory(together, max(1, self._rows_of_range(together) // 4)), self.key)
 
     def merge(
         self,
@@ -146,11 +148,7 @@ class Merger:
         every = [*staged, *runs]
         some = (run.between(group.low, group.high) for run in every for group in run.groups)
         rows = next((rows for rows in some if rows.num_rows), columns)
-        ranges = list(
-            split_key_ranges(
-                every, max(1, self._range_bytes * rows.num_rows // max(1, rows.nbytes))
-            )
-        )
+        ranges = list(split_key_ranges(every, self._rows_of_range(rows)))
         touched = np.unique(
             np.concatenate(
                 [
@@ -179,7 +177,8 @@ class Merger:
                         *([] if complete else [columns]),
                         *(run.between(low, high) for _, run in stretch.parts),
                     ],
-                    [columns, *(run.between(low, high) for run in staged)],
+                    # In order before they get all columns: most of these are null.
+                    [columns, self._together([run.between(low, high) for run in staged])],
                     removed.filter(
                         pc.and_(pc.greater_equal(removed, low), pc.less_equal(removed, high))
                     ),
@@ -244,6 +243,18 @@ class Merger:
             stretches[-1].high = highest
             stretches.append(_Stretch(highest + 1, HIGHEST, []))
         return stretches
+
+    def _together(self, rows: Sequence[pa.Table]) -> pa.Table:
+        """Return staged rows in the order in which the table is stored."""
+        if not rows:
+            return self._unify([])
+        return arrange(self._table, pa.concat_tables(rows, promote_options="default"))
+
+    def _rows_of_range(self, rows: pa.Table) -> int:
+        """Return how many rows a range may have, by some that may lack columns."""
+        sample = self._unify([rows.slice(0, SAMPLE_ROWS)], Problems())
+        count: int = self._range_bytes * sample.num_rows // max(1, sample.nbytes)
+        return max(1, count)
 
     def _unify(self, parts: Sequence[pa.Table], problems: Problems | None = None) -> pa.Table:
         """Return rows in the columns of today, and count what does not fit these."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdframe.fields import read_fields
-from pdframe.frames import PageReader, to_arrow, unify
+from pdframe.frames import PageReader, storage_schema, to_arrow, unify
 from pdframe.schema import TABLES
 from tests.helpers.any_json import ALL_FIELDS, rows_of
 from tests.helpers.frames_material import DEALS, FIELDS, PERSONS, kinds
@@ -171,8 +171,26 @@ def test_the_primary_contact_and_options_come_through_slots() -> None:
     answer = known.decode(body(page))
     assert answer is not None
     rows, _ = known.typed(answer["data"])
-    assert rows.equals(to_arrow(page, PERSONS, FIELDS)[0])
+    assert unify([rows], PERSONS, FIELDS)[0].equals(to_arrow(page, PERSONS, FIELDS)[0])
     assert rows["primary_email"].to_pylist() == ["d@e.f"]
+
+
+def test_a_page_leaves_out_custom_fields_without_a_value_and_unify_makes_them() -> None:
+    known = reader()
+    pages = [
+        [deal(2) | {"custom_fields": {CODE: None}}, deal(3) | {"custom_fields": None}],
+        [deal(4)],
+    ]
+    answers = [known.decode(body(page)) for page in pages]
+    assert None not in answers
+    in_slots = [known.typed(answer["data"])[0] for answer in answers if answer is not None]
+    in_dicts = [PageReader(DEALS, VARCHAR).typed(page)[0] for page in pages]
+    for parts in (in_slots, in_dicts):
+        assert [CODE in part.column_names for part in parts] == [False, True]
+        together, problems = unify(parts, DEALS, VARCHAR)
+        assert not problems
+        assert together.schema.equals(storage_schema(DEALS, VARCHAR), check_metadata=True)
+        assert together[CODE].to_pylist() == [None, None, "note 4"]
 
 
 def test_a_page_that_was_read_while_another_reported_of_a_new_key_loses_no_row() -> None:
