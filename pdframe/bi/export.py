@@ -126,7 +126,8 @@ def export(
     names, refresh, labels
         As in `Account`; `names` and `labels` of tables alone.
     personal
-        False: leave out names of persons, e-mails, phones, addresses and free text.
+        False: leave out names of persons, e-mails, phones, addresses and free text; of changelogs
+        the values before and after.
     rates, fiscal_start, cancellations
         Of the star: rates as in `metrics.convert`, the first month of the fiscal year, and from
         which day nothing is owed, as in `metrics.mrr_lines`.
