@@ -31,6 +31,9 @@ from pdframe._files import (
 from pdframe.errors import ArgumentError
 
 STAGING = ".pdframe-"
+_SCRATCH = f"{STAGING}export-"
+# Other folders with such a beginning are somebody's own.
+_STAGING_NAME = re.compile(r"\.pdframe-(?:[0-9a-f]{8}|export-[0-9a-z_]{8})")
 LOCK = ".pdframe.lock"
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 _IGNORE = b"# Exports of a CRM are personal data.\n*\n"
@@ -84,6 +87,9 @@ class Target(Protocol):
 
     def is_file(self, name: str) -> bool:
         """Whether a file has this name."""
+
+    def entries(self, name: str) -> list[str] | None:
+        """Return the names in a folder; None: it is not there, or a file."""
 
     def settle(self) -> None:
         """Make renames and deletions survive a power failure."""
@@ -153,7 +159,7 @@ class LocalFolder:
     def scratch(self) -> Iterator[Path]:
         """Make a private folder in this one: what is killed is deleted by the next export."""
         with tempfile.TemporaryDirectory(
-            prefix=STAGING, dir=self._path, ignore_cleanup_errors=True
+            prefix=_SCRATCH, dir=self._path, ignore_cleanup_errors=True
         ) as folder:
             yield Path(folder)
 
@@ -204,13 +210,23 @@ class LocalFolder:
         """Whether a file has this name."""
         return (self._path / name).is_file()
 
+    def entries(self, name: str) -> list[str] | None:
+        """Return the names in a folder; None: it is not there, or a file."""
+        path = self._path / name
+        is_folder = path.is_dir() and not path.is_symlink()
+        return sorted(entry.name for entry in path.iterdir()) if is_folder else None
+
     def settle(self) -> None:
         """Flush the folder."""
         sync_folder(self._path)
 
     def stagings(self) -> list[str]:
         """Return the names of staging folders."""
-        return sorted(path.name for path in self._path.glob(f"{STAGING}*") if path.is_dir())
+        return sorted(
+            path.name
+            for path in self._path.glob(f"{STAGING}*")
+            if _STAGING_NAME.fullmatch(path.name) and path.is_dir()
+        )
 
 
 class RemoteFolder:
@@ -264,7 +280,7 @@ class RemoteFolder:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Make a private folder of this machine."""
-        with tempfile.TemporaryDirectory(prefix=STAGING) as folder:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder:
             yield Path(folder)
 
     def adopt(self, path: Path, name: str) -> None:
@@ -317,6 +333,13 @@ class RemoteFolder:
         """Whether a file has this name."""
         return bool(self._kind(name) == pafs.FileType.File)
 
+    def entries(self, name: str) -> list[str] | None:
+        """Return the names in a folder; None: it is not there, or a file."""
+        if self._kind(name) != pafs.FileType.Directory:
+            return None
+        listed = self._system.get_file_info(pafs.FileSelector(self._at(name), True))
+        return sorted(info.base_name for info in listed)
+
     def settle(self) -> None:
         """Do nothing: the store does it."""
 
@@ -326,7 +349,7 @@ class RemoteFolder:
         return sorted(
             info.base_name
             for info in listed
-            if info.base_name.startswith(STAGING) and info.type == pafs.FileType.Directory
+            if _STAGING_NAME.fullmatch(info.base_name) and info.type == pafs.FileType.Directory
         )
 
     def _kind(self, name: str) -> Any:

@@ -127,10 +127,14 @@ def refuse_foreign(target: Target, listing: Listing, names: Sequence[str]) -> No
         if part not in own and target.exists(part)
     ]
     if foreign:
-        raise ArgumentError(
-            f"{target.where} holds {', '.join(foreign)}, which no export of this account wrote:"
-            " nothing was changed. Move it away, or choose another folder."
-        )
+        raise _foreign(target, foreign)
+
+
+def _foreign(target: Target, names: Sequence[str]) -> ArgumentError:
+    return ArgumentError(
+        f"{target.where} holds {', '.join(names)}, which no export of this account wrote:"
+        " nothing was changed. Move it away, or choose another folder."
+    )
 
 
 def check_place(target: Target, account: str, names: Sequence[str]) -> None:
@@ -264,6 +268,13 @@ class SetWriter:
     def refuse_foreign(self, names: Sequence[str]) -> None:
         """Raise `ArgumentError` where a file that no export wrote has one of these names."""
         refuse_foreign(self.target, self.listing, names)
+        # A file takes the place of a folder of parts, where that has nothing else in it.
+        for name in names:
+            entries = self.target.entries(name)
+            if entries is not None:
+                refuse_foreign(self.target, self.listing, [f"{name}/{entry}" for entry in entries])
+                if name in self.listing.files:
+                    raise _foreign(self.target, [name])
 
     def add(
         self,

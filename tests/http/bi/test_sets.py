@@ -332,6 +332,61 @@ def stopped(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
+# What is no export's own
+
+
+def test_a_folder_with_a_similar_name_as_a_staging_folder_is_never_touched(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    for name in (".pdframe-mine", ".pdframe-settings"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("mine")
+    account.export(tmp_path, "stages")
+    assert leftovers(tmp_path) == [".pdframe-mine", ".pdframe-settings"]
+    assert (tmp_path / ".pdframe-settings" / "notes.txt").read_text() == "mine"
+
+
+def test_a_foreign_file_in_a_folder_of_parts_is_refused_before_anything_changes(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    """The file of one part cannot take the place of such a folder."""
+    account.export(tmp_path, "stages", max_rows=5)
+    before = contents(tmp_path)
+    foreign = tmp_path / "stages.parquet" / "_SUCCESS"
+    foreign.touch()
+    with pytest.raises(ArgumentError, match=r"holds stages\.parquet/_SUCCESS, which no export"):
+        account.export(tmp_path, "stages")
+    assert leftovers(tmp_path) == []
+    foreign.unlink()
+    assert contents(tmp_path) == before
+    account.export(tmp_path, "stages")
+    path = tmp_path / "stages.parquet"
+    assert path.is_file()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ArgumentError, match=r"holds stages\.parquet, which no export"):
+        account.export(tmp_path, "stages")
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "known", [{"files": 1}, {"tables": [{"table": "stages", "later": 1}]}, {"tables": None}]
+)
+def test_a_list_of_files_of_another_version_is_read_as_far_as_it_is_known(
+    account: sandbox.SandboxAccount, tmp_path: Path, known: dict[str, Any]
+) -> None:
+    for _ in range(2):  # the second one knows what it was computed from
+        account.export(tmp_path, "stages")
+    path = tmp_path / "pdframe-export.json"
+    listing = json.loads(path.read_text())
+    assert listing["sets"]["tables parquet"]["inputs"]
+    right = json.loads(path.read_text())
+    listing["sets"]["tables parquet"] |= known
+    path.write_text(json.dumps(listing))
+    assert account.export(tmp_path, "stages")["written"].tolist() == [False]
+    assert json.loads(path.read_text()) == right
+
+
 # What export_check says
 
 
