@@ -283,6 +283,8 @@ def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAc
         with pytest.raises(BudgetError, match="Kept: deal_changes of the 4 deals") as caught:
             small.deal_changes()
         assert caught.value.resume_at is not None
+        # The cache has no frame of all deals yet.
+        assert "refresh=False" not in str(caught.value)
     budget.max_tokens = None
     frame = small.deal_changes()
     assert sorted(requested(small, "deal_changes")) == sorted(records(small, "deal_changes"))
@@ -291,6 +293,10 @@ def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAc
             small.company_model, "deal_changes", "deal_id", records(small, "deal_changes")
         )
     )
+    budget.max_tokens = 0
+    with pytest.raises(BudgetError, match=r"deal_changes\(refresh=False\) reads the cached table"):
+        small.deal_changes(refresh=True)
+    assert small.deal_changes(refresh=False).equals(frame)
 
 
 def test_a_full_reload_that_was_interrupted_resumes(small: sandbox.SandboxAccount) -> None:
