@@ -278,6 +278,9 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
 def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAccount) -> None:
     small.deals()
     budget = client_of(small).budget
+    budget.max_tokens = budget.tokens_today + 19
+    with pytest.raises(BudgetError, match=r"What was cached before is kept\.$"):
+        small.deal_changes()
     for _ in range(2):
         budget.max_tokens = budget.tokens_today + 80
         with pytest.raises(BudgetError, match="Kept: deal_changes of the 4 deals") as caught:
@@ -294,7 +297,7 @@ def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAc
         )
     )
     budget.max_tokens = 0
-    with pytest.raises(BudgetError, match=r"deal_changes\(refresh=False\) reads the cached table"):
+    with pytest.raises(BudgetError, match=r"kept. account.deal_changes\(refresh=False\) reads"):
         small.deal_changes(refresh=True)
     assert small.deal_changes(refresh=False).equals(frame)
 
