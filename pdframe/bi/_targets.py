@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -362,6 +363,8 @@ def target_of(path: object) -> LocalFolder | RemoteFolder:
     try:
         system, base = pafs.FileSystem.from_uri(text)
     except (pa.ArrowException, OSError, ValueError):
+        # What is no URL for pyarrow may have a password with / ? # [ or @ in it.
+        shown = _after_credentials(text)
         system, base = _by_fsspec(text, shown)
     return RemoteFolder(system, base, shown)
 
@@ -381,9 +384,22 @@ def _by_fsspec(url: str, shown: str) -> tuple[Any, str]:
 
 def _without_credentials(url: str) -> str:
     """Return scheme, host and path of a URL: user, password and query may hold credentials."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return _after_credentials(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _after_credentials(url: str) -> str:
+    """Return scheme, host and path of what may be no valid URL: nothing of a user and password,
+    whatever signs they have.
+    """
+    scheme, _, rest = url.partition("://")
+    if ":" in rest.partition("@")[0] and "@" in rest:
+        rest = rest.rpartition("@")[2]
+    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
 
 
 __all__ = ["LOCK", "STAGING", "LocalFolder", "RemoteFolder", "Target", "target_of"]

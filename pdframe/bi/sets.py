@@ -141,14 +141,20 @@ def check_place(target: Target, account: str, names: Sequence[str]) -> None:
     ArgumentError
         It holds the export of another account, or foreign files of these names.
     """
-    listing = read_listing(target)
+    journal = read_journal(target)
+    # What an interrupted export wrote is that account's, also before its listing is there.
+    listing = journal.listing if journal is not None else read_listing(target)
+    refuse_other_account(target, listing, account)
+    refuse_foreign(target, listing, names)
+
+
+def refuse_other_account(target: Target, listing: Listing, account: str) -> None:
+    """Raise `ArgumentError` where the export of another account is."""
     if listing.account not in (None, account):
         raise ArgumentError(
             f"{target.where} holds the export of another account, {listing.account}, and this one"
             f" is {account}: one would replace the other. Use one folder an account."
         )
-    journal = read_journal(target)
-    refuse_foreign(target, journal.listing if journal is not None else listing, names)
 
 
 def read_journal(target: Target) -> Journal | None:
@@ -413,6 +419,8 @@ def writing(target: Target, account: str, kind: str) -> Iterator[SetWriter]:
     with target.locked():
         complete(target)
         writer = SetWriter(target, account, kind)
+        # The export that this one waited for may be another account's.
+        refuse_other_account(target, writer.listing, account)
         try:
             yield writer
         except BaseException:

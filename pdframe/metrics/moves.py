@@ -45,6 +45,7 @@ from pdframe.metrics.cohort import (
     pipeline_of,
     remedy,
     warn_of_unseen,
+    warn_of_window,
 )
 
 # How a visit ends that leads to no other stage of the pipeline, in the order of the result; the
@@ -312,6 +313,7 @@ class _Visits:
             inward, listed.get_indexer(pd.Index(stage[following])), len(every) + outcome
         )
         group, groups = grouped(attributes(visits, known_visits, deals, names, inside), names)
+        warn_of_window(known_visits, stage, own, np.unique(deal), start, end, tz)
         warn_of_unseen(known_visits, pipelines == pipeline)
         _warn_of_snapshots(known_visits, inside)
         still = known_visits.left[inside] == NEVER

@@ -160,6 +160,15 @@ def test_an_export_without_personal_data_names_no_person_and_has_no_free_text(
     assert not {"title", "owner_name", "person_name", "lost_reason"} & set(deals)
 
 
+def test_templates_without_personal_data_have_no_description(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    account.export(tmp_path, "project_templates", personal=False)
+    names = set(pq.read_schema(tmp_path / "project_templates.parquet").names)
+    assert {"id", "title", "owner_id"} <= names
+    assert "description" not in names
+
+
 def test_changelogs_without_personal_data_have_no_values_of_fields(tmp_path: Path) -> None:
     """These are the values of any field: titles, reasons for a loss, custom texts."""
     tables = ("deal_changes", "project_changes")

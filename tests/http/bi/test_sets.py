@@ -17,7 +17,8 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.bi import formats
+from pdframe.bi import export as export_module
+from pdframe.bi import formats, sets
 from pdframe.errors import ArgumentError, CacheError
 from tests.helpers import crash, tiers
 from tests.helpers.dead_disk import DeadDisk
@@ -281,6 +282,54 @@ def test_a_process_that_is_killed_leaves_what_the_next_export_completes(tmp_path
             assert contents(folder) == right
             assert leftovers(folder) == []
         assert killed >= 5
+
+
+def test_another_account_does_not_take_over_an_interrupted_export(
+    material: tuple[sandbox.SandboxAccount, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first export of a folder: its journal is there, and no list of files yet."""
+    account, _ = material
+    with sandbox.connect(
+        seed=4, deals=0, company="hostile", burst=100_000, progress=False
+    ) as other:
+        with monkeypatch.context() as patch:
+            patch.setattr(sets, "apply", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                account.export(tmp_path, "stages", refresh=False)
+        assert [name for name in leftovers(tmp_path) if name == sets.JOURNAL]
+        with pytest.raises(ArgumentError, match="holds the export of another account"):
+            other.export(tmp_path, "pipelines")
+        account.export(tmp_path, "stages", refresh=False)
+        assert pdframe.export_check(tmp_path).account == account.cache_path.name
+        assert not (tmp_path / "pipelines.parquet").exists()
+
+
+def test_another_account_that_waited_for_an_export_does_not_replace_it(
+    material: tuple[sandbox.SandboxAccount, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both began while the folder was empty."""
+    account, _ = material
+    with sandbox.connect(
+        seed=4, deals=0, company="hostile", burst=100_000, progress=False
+    ) as other:
+
+        @contextlib.contextmanager
+        def waiting(*arguments: Any) -> Iterator[sets.SetWriter]:
+            patch.undo()
+            account.export(tmp_path, "stages", refresh=False)
+            with sets.writing(*arguments) as writer:
+                yield writer
+
+        with monkeypatch.context() as patch:
+            patch.setattr(export_module, "writing", waiting)
+            with pytest.raises(ArgumentError, match="holds the export of another account"):
+                other.export(tmp_path, "stages")
+        assert pdframe.export_check(tmp_path).account == account.cache_path.name
+        assert len(pd.read_parquet(tmp_path / "stages.parquet")) == len(account.stages())
+
+
+def stopped(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 # What export_check says
