@@ -110,8 +110,8 @@ def id_of_page(account: WithPages, table: str, address: str) -> int | None:
         return None
     if host != home.hostname:
         raise ArgumentError(
-            f"{without_credentials(text)[:_MOST_SHOWN]!r} is a page of {host[:_MOST_SHOWN]!r}, and this account is that"
-            f" of {home.hostname!r}."
+            f"{without_credentials(text)[:_MOST_SHOWN]!r} is a page of {host[:_MOST_SHOWN]!r}, and"
+            f" this account is that of {home.hostname!r}."
         )
     return int(number[1])
 

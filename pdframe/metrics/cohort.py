@@ -518,6 +518,6 @@ def _deleted(deals: int, removed: int) -> str:
 def remedy(deals: int) -> str:
     """Describe how to load the exact history of deals, and its cost."""
     return (
-        f"load account.deal_changes(): 20 tokens per deal, {deals:,}"
+        f"load their changelogs, account.deal_changes(ids): 20 tokens per deal, {deals:,}"
         f" deal{'' if deals == 1 else 's'} = {20 * deals:,} tokens."
     )

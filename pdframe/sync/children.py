@@ -23,7 +23,7 @@ from pdframe.api.client import Client, Page
 from pdframe.api.pagination import another_list, paginate
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.cache.parts import SortedRun
-from pdframe.cache.store import Manifest, Store
+from pdframe.cache.store import KEPT, Manifest, Store
 from pdframe.errors import DamagedError, NotCachedError, PdframeError, ResponseError
 from pdframe.frames import storage_schema, to_arrow
 from pdframe.schema import Table
@@ -326,11 +326,13 @@ class ChildrenSync:
                     stage()
         except BaseException as error:
             stage()
-            if isinstance(error, PdframeError) and done:
-                error.kept = (
-                    f"Kept: {self.table.name} of the {done:,} {self.parent.table} that were"
-                    f" finished; the same call resumes with the other {len(due) - done:,}."
-                )
+            if isinstance(error, PdframeError):
+                error.kept = error.kept or KEPT
+                if done:
+                    error.kept = (
+                        f"Kept: {self.table.name} of the {done:,} {self.parent.table} that were"
+                        f" finished; the same call resumes with the other {len(due) - done:,}."
+                    )
             raise
         stage()
 
