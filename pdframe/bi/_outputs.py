@@ -17,7 +17,7 @@ from pdframe.bi._tables import BiSet, BiTable, ColumnNote
 from pdframe.bi.formats import WRITERS, DuckdbFile, check_excel, content_id
 from pdframe.bi.schema_yml import schema_yml
 from pdframe.bi.sets import META_FILES, SetWriter
-from pdframe.bi.views import views_sql
+from pdframe.bi.views import duckdb_sql, views_sql
 
 MAX_ROWS = 5_000_000
 """A table with more rows becomes a folder of parts by year."""
@@ -53,6 +53,8 @@ class FilesOutput:
         self._format = format
         self._max_rows = max_rows
         self._notes: list[tuple[str, Sequence[ColumnNote]]] = []
+        self._schemas: dict[str, pa.Schema] = {}
+        self._folders: set[str] = set()
         self.about: dict[str, Any] = {}
 
     def add(self, table: BiTable) -> Written:
@@ -61,6 +63,7 @@ class FilesOutput:
         return self._add(table.name, table.table)
 
     def _add(self, name: str, rows: pa.Table) -> Written:
+        self._schemas[name] = rows.schema
         file = f"{name}.{self._format}"
         write = WRITERS[self._format]
         if self._format == "xlsx":
@@ -74,6 +77,8 @@ class FilesOutput:
             ) -> None:
                 write(name, table, content or "", stream)
 
+            if part != file:
+                self._folders.add(name)
             size += self._writer.add(part, table.num_rows, content, write_part)["bytes"]
             is_written |= self._writer.is_written(part)
         return Written(name, rows.num_rows, file, size, is_written=is_written)
@@ -113,6 +118,7 @@ class FilesOutput:
         ]
         columns = dict(self._notes)
         self._text("views.sql", views_sql(columns, content.relationships))
+        self._text("duckdb.sql", duckdb_sql(self._schemas, self._format, self._folders))
         self._text("schema.yml", schema_yml(columns, content.relationships))
         notes = list(content.notes)
         export_id = _meta.export_id(writer.contents, account, tz, currency, notes)

@@ -6,10 +6,14 @@ is written only where the star has all columns that it reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import pyarrow as pa
+
+from pdframe.bi._meta import EXPORT
 from pdframe.bi._tables import ColumnNote, Relationship
+from pdframe.bi.sets import META_FILES
 
 Columns = Mapping[str, Sequence[ColumnNote]]
 _NAMING = ("name", "title")
@@ -42,9 +46,22 @@ class View(NamedTuple):
 
 _HEADER = """\
 -- Views over the tables of this export.
--- DuckDB: CREATE VIEW dim_date AS SELECT * FROM 'dim_date.parquet'; and so on for each table first
--- (a large fact is a folder: 'fact_deals/*.parquet'), or open the export with format="duckdb".
+-- DuckDB: run duckdb.sql first, in the folder of the export; it opens the files as tables. Or export
+-- with format="duckdb", which has these views.
 """
+_OPENING = """\
+-- The files of this export as tables of DuckDB, which is started in its folder; then run views.sql.
+"""
+_CSV_TYPES = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "double": "DOUBLE",
+    "bool": "BOOLEAN",
+    "date32[day]": "DATE",
+    "timestamp[us, tz=UTC]": "TIMESTAMP",
+    "decimal128(18, 6)": "DECIMAL(18, 6)",
+}
+_CSV_FORM = """header = true, delim = ',', quote = '"', escape = '"', nullstr = ''"""
 
 _MONTH_ENDS = View(
     "v_deals_at_month_end",
@@ -62,7 +79,7 @@ SELECT
 FROM (SELECT DISTINCT month_start, month_end FROM dim_date) m
 JOIN fact_deal_history h
     ON h.valid_from_date <= m.month_end
-    AND (h.valid_to_date IS NULL OR h.valid_to_date > m.month_end)
+    AND (h.valid_to_date IS NULL OR CAST(h.valid_to_date AS DATE) > m.month_end)
 WHERE NOT h.is_deleted
     AND m.month_start <= (SELECT MAX(CAST(as_of AS DATE)) FROM meta_export)""",
 )
@@ -131,8 +148,8 @@ CROSS JOIN (SELECT DISTINCT to_currency_key FROM fact_rates) t
 JOIN dim_date d ON d.date_key = f.month_date_key
 LEFT JOIN fact_rates r
     ON r.currency_key = f.currency_key
-    AND (r.rate_date IS NULL OR r.rate_date <= d.month_end)
-    AND (r.rate_until IS NULL OR r.rate_until > d.month_end)
+    AND (r.rate_date IS NULL OR CAST(r.rate_date AS DATE) <= d.month_end)
+    AND (r.rate_until IS NULL OR CAST(r.rate_until AS DATE) > d.month_end)
 GROUP BY f.month, t.to_currency_key""",
 )
 
@@ -206,6 +223,33 @@ def views_sql(columns: Columns, relationships: Sequence[Relationship]) -> str:
     return "\n".join([_HEADER, *(f"-- {view.meaning}.\n{view.statement};\n" for view in made)])
 
 
+def duckdb_sql(schemas: Mapping[str, pa.Schema], format: str, folders: Container[str] = ()) -> str:
+    """Return the text of `duckdb.sql`: a view a table, which reads its file or its parts.
+
+    Parameters
+    ----------
+    schemas
+        The columns of each table. `meta_export` and `meta_files` are added.
+    format
+        "parquet" or "csv".
+    folders
+        The tables that are folders of parts.
+    """
+    statements = []
+    for table in (*schemas, EXPORT, META_FILES):
+        files = f"{table}.{format}/*.{format}" if table in folders else f"{table}.{format}"
+        source = f"'{files}'"
+        if format == "csv":
+            # Without types DuckDB reads a column without a value as text.
+            types = ", ".join(
+                f"'{field.name}': '{_CSV_TYPES[str(field.type)]}'"
+                for field in schemas.get(table, ())
+            )
+            source = f"read_csv('{files}', {_CSV_FORM}, types = {{{types}}})"
+        statements.append(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM {source};")
+    return "\n".join([_OPENING, *statements, ""])
+
+
 def views_of(columns: Columns, relationships: Sequence[Relationship]) -> list[View]:
     """Return the views over a star: first each fact with the names of its keys, then those of
     `VIEWS` whose columns it has. They read the tables of the star and `meta_export`.
@@ -251,4 +295,4 @@ def _named_facts(
             yield View(f"v_{fact.removeprefix('fact_')}", meaning, {}, sql)
 
 
-__all__ = ["VIEWS", "View", "views_of", "views_sql"]
+__all__ = ["VIEWS", "View", "duckdb_sql", "views_of", "views_sql"]

@@ -58,7 +58,8 @@ def test_what_describes_a_star_names_every_file_and_column(
     parquet = {path.name: path for path in folder.glob("*.parquet")}
     assert {f"{name}.parquet" for name in done["table"]} == set(parquet)
     files = read(folder, "meta_files").set_index("file")
-    assert set(files.index) == {*parquet, "views.sql", "schema.yml"} - {"meta_files.parquet"}
+    texts = {"views.sql", "duckdb.sql", "schema.yml"}
+    assert set(files.index) == {*parquet, *texts} - {"meta_files.parquet"}
     for name, path in parquet.items():
         if name != "meta_files.parquet":
             metadata = pq.read_metadata(path)
@@ -85,7 +86,7 @@ def test_what_describes_a_star_names_every_file_and_column(
 
 
 def test_views_run_over_the_files_and_are_in_the_duckdb_file(
-    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame],
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = exported[1]
     sql = (folder / "parquet/views.sql").read_text("utf-8")
@@ -95,8 +96,8 @@ def test_views_run_over_the_files_and_are_in_the_duckdb_file(
         duckdb.connect() as files,
         duckdb.connect(str(folder / "duckdb/star.duckdb"), read_only=True) as base,
     ):
-        for path in (folder / "parquet").glob("*.parquet"):
-            files.execute(f"create view {path.stem} as select * from '{path}'")
+        monkeypatch.chdir(folder / "parquet")
+        files.execute((folder / "parquet/duckdb.sql").read_text("utf-8"))
         files.execute(sql)
         names = {
             name for (name,) in base.execute("select table_name from duckdb_tables()").fetchall()
@@ -111,6 +112,34 @@ def test_views_run_over_the_files_and_are_in_the_duckdb_file(
             one.execute("select sum(value) from fact_deals").fetchall()[0] for one in (files, base)
         )
         assert value == same == pytest.approx(exported[0].deals()["value"].sum())
+
+
+@pytest.mark.parametrize(("format", "max_rows"), [("csv", 10**6), ("csv", 20), ("parquet", 20)])
+def test_duckdb_opens_text_and_parts_with_the_types_of_the_star(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    format: str,
+    max_rows: int,
+) -> None:
+    """Without rates or a second sync, some columns of dates have no value at all."""
+    exported[0].export(tmp_path, layout="star", format=format, max_rows=max_rows)
+    assert (tmp_path / f"fact_deals.{format}").is_dir() == (max_rows == 20)
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect() as database:
+        for name in ("duckdb.sql", "views.sql"):
+            database.execute((tmp_path / name).read_text("utf-8"))
+        every = database.execute("select view_name from duckdb_views() where not internal")
+        for (name,) in every.fetchall():
+            database.execute(f"create or replace temp table every as select * from {name}")
+        with duckdb.connect(str(exported[1] / "duckdb/star.duckdb"), read_only=True) as base:
+            for query in (
+                "select count(*), count(distinct deal_key), sum(value) from fact_deals",
+                "select sum(mrr) from fact_mrr_by_month",
+                "select count(*), min(date_key), max(date_key) from dim_date",
+                "select count(name), max(length(name)) from dim_owner",
+            ):
+                assert database.execute(query).fetchall() == base.execute(query).fetchall(), query
 
 
 def test_a_second_export_writes_nothing_and_a_change_only_what_changed(
