@@ -207,7 +207,13 @@ def _status(options: argparse.Namespace) -> Result:
 
 def _export(options: argparse.Namespace) -> Result:
     with checking_usage():
-        check_choice(options.layout, options.format, options.naming, options.tables)
+        check_choice(
+            options.layout,
+            options.format,
+            options.naming,
+            options.tables,
+            options.fiscal_start,
+        )
         folder = target_of(options.folder).where
     with _account(options) as account:
         done = account.export(

@@ -194,7 +194,7 @@ class LocalFolder:
         """Return the content of a file; None: it is not there."""
         try:
             return (self._path / name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def open(self, name: str) -> pa.NativeFile | None:
@@ -378,6 +378,8 @@ def target_of(path: object) -> LocalFolder | RemoteFolder:
             f"path must be a folder, such as 'bi', not {path!r}. It may be the URL of one."
         )
     text = os.fspath(path)
+    if not text.strip():
+        raise ArgumentError("path is empty. Pass a folder, such as 'bi', or the URL of one.")
     if "://" not in text:
         return LocalFolder(Path(text).expanduser().absolute())
     if text.startswith("file://"):

@@ -180,8 +180,8 @@ def export(
     1  stages    12
     """
     target = target_of(path)
-    check_choice(layout, format, naming, tables)
-    _check_options(layout, names, labels, (rates, cancellations), fiscal_start, max_rows)
+    check_choice(layout, format, naming, tables, fiscal_start)
+    _check_options(layout, names, labels, (rates, cancellations), max_rows)
     check_refresh(refresh)
     check_flag("labels", labels)
     check_flag("personal", personal)
@@ -291,9 +291,11 @@ def _write(
     return done
 
 
-def check_choice(layout: str, format: str, naming: str | None, tables: Sequence[str]) -> None:
-    """Raise `ArgumentError` for a layout, format or table that does not exist, or does not go with
-    the others.
+def check_choice(
+    layout: str, format: str, naming: str | None, tables: Sequence[str], fiscal_start: object
+) -> None:
+    """Raise `ArgumentError` for a layout, format, table or month that does not exist, or does not
+    go with the others.
     """
     if layout not in FORMATS:
         raise ArgumentError(f"layout must be 'tables' or 'star', not {layout!r}.")
@@ -315,6 +317,10 @@ def check_choice(layout: str, format: str, naming: str | None, tables: Sequence[
                 f"A star is exported as one, without names of tables: leave {tables[0]!r} out, or"
                 " export layout='tables'."
             )
+    if type(fiscal_start) is not int or not 1 <= fiscal_start <= 12:
+        raise ArgumentError(f"fiscal_start must be a month from 1 to 12, not {fiscal_start!r}.")
+    if layout == "tables" and fiscal_start != 1:
+        raise ArgumentError("A fiscal year is of the star alone: choose layout 'star' too.")
     check_names(tables)
 
 
@@ -323,7 +329,6 @@ def _check_options(
     names: object,
     labels: object,
     of_star: Sequence[object],
-    fiscal_start: object,
     max_rows: object,
 ) -> None:
     if layout == "star":
@@ -331,10 +336,8 @@ def _check_options(
             raise ArgumentError(
                 "names and labels are for layout='tables': a star has both, in its dimensions."
             )
-    elif any(value is not None for value in of_star) or fiscal_start != 1:
-        raise ArgumentError("rates, fiscal_start and cancellations are for layout='star'.")
-    if not isinstance(fiscal_start, int) or not 1 <= fiscal_start <= 12:
-        raise ArgumentError(f"fiscal_start must be a month from 1 to 12, not {fiscal_start!r}.")
+    elif any(value is not None for value in of_star):
+        raise ArgumentError("rates and cancellations are for layout='star'.")
     if not isinstance(max_rows, int) or max_rows < 1:
         raise ArgumentError(f"max_rows must be a number of rows, 1 or more, not {max_rows!r}.")
 
@@ -342,6 +345,9 @@ def _check_options(
 def check_names(tables: Sequence[str]) -> None:
     """Raise `ArgumentError` for a table that does not exist, or is not exported."""
     for name in tables:
+        if isinstance(name, list | tuple | set):
+            code = ", ".join(f'"{one}"' for one in name)
+            raise ArgumentError(f"Name the tables one by one: account.export(path, {code}).")
         if name in FIELD_LISTS:
             raise ArgumentError(
                 f"{name!r} is metadata and not exported: account.fields({FIELD_LISTS[name]!r})"

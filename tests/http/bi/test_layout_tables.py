@@ -193,7 +193,8 @@ def test_changelogs_without_personal_data_have_no_values_of_fields(tmp_path: Pat
         ({"layout": "snowflake"}, "layout must be 'tables' or 'star', not 'snowflake'"),
         ({"naming": "camel"}, "naming must be 'labels' or 'snake', not 'camel'"),
         ({"personal": "no"}, "personal must be True or False, not 'no'"),
-        ({"fiscal_start": 4}, "are for layout='star'"),
+        ({"fiscal_start": 4}, "of the star alone: choose layout 'star'"),
+        ({"fiscal_start": True}, "must be a month from 1 to 12"),
         ({"rates": {"EUR": 1}}, "are for layout='star'"),
         ({"max_rows": 0}, "max_rows must be a number of rows"),
         ({"layout": "star"}, "leave 'stages' out"),
@@ -209,3 +210,15 @@ def test_wrong_arguments_are_refused_before_any_request(
         account.export(tmp_path / "bi", "stages", **how)
     assert account.server.stats.requests == 0
     assert not (tmp_path / "bi").exists()
+
+
+def test_no_path_and_a_list_of_tables_are_answered_with_what_works(
+    account: sandbox.SandboxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match="path is empty"):
+        account.export("")
+    with pytest.raises(ArgumentError, match=r'account\.export\(path, "deals", "stages"\)'):
+        account.export("bi", ["deals", "stages"])  # type: ignore[arg-type]
+    assert account.server.stats.requests == 0
+    assert not [*tmp_path.iterdir()]

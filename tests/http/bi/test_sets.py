@@ -391,6 +391,9 @@ def test_a_list_of_files_of_another_version_is_read_as_far_as_it_is_known(
 
 
 def test_no_export_is_no_set(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    with pytest.raises(ArgumentError, match="holds no export"):
+        pdframe.export_check(tmp_path / "a file")
     with pytest.raises(ArgumentError, match="holds no export"):
         pdframe.export_check(tmp_path)
 
