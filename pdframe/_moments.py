@@ -38,7 +38,7 @@ def named_period(value: Any, name: str) -> tuple[str, str] | None:
         first, last = value.start_time, value.end_time
         if value.freqstr[:1] in "YAQMWDB":
             return _text(first), _text(last.normalize() + pd.Timedelta(1, "D"))
-        return first.isoformat(), (last + pd.Timedelta(1, "ns")).isoformat()
+        return first.isoformat(), (value + 1).start_time.isoformat()
     match = _NAMED.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ from pdframe._files import (
 from pdframe.errors import ArgumentError
 
 STAGING = ".pdframe-"
+_SCRATCH = f"{STAGING}export-"
+# Other folders with such a beginning are somebody's own.
+_STAGING_NAME = re.compile(r"\.pdframe-(?:[0-9a-f]{8}|export-[0-9a-z_]{8})")
 LOCK = ".pdframe.lock"
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 _IGNORE = b"# Exports of a CRM are personal data.\n*\n"
@@ -83,6 +87,9 @@ class Target(Protocol):
 
     def is_file(self, name: str) -> bool:
         """Whether a file has this name."""
+
+    def entries(self, name: str) -> list[str] | None:
+        """Return the names in a folder; None: it is not there, or a file."""
 
     def settle(self) -> None:
         """Make renames and deletions survive a power failure."""
@@ -152,7 +159,7 @@ class LocalFolder:
     def scratch(self) -> Iterator[Path]:
         """Make a private folder in this one: what is killed is deleted by the next export."""
         with tempfile.TemporaryDirectory(
-            prefix=STAGING, dir=self._path, ignore_cleanup_errors=True
+            prefix=_SCRATCH, dir=self._path, ignore_cleanup_errors=True
         ) as folder:
             yield Path(folder)
 
@@ -203,13 +210,23 @@ class LocalFolder:
         """Whether a file has this name."""
         return (self._path / name).is_file()
 
+    def entries(self, name: str) -> list[str] | None:
+        """Return the names in a folder; None: it is not there, or a file."""
+        path = self._path / name
+        is_folder = path.is_dir() and not path.is_symlink()
+        return sorted(entry.name for entry in path.iterdir()) if is_folder else None
+
     def settle(self) -> None:
         """Flush the folder."""
         sync_folder(self._path)
 
     def stagings(self) -> list[str]:
         """Return the names of staging folders."""
-        return sorted(path.name for path in self._path.glob(f"{STAGING}*") if path.is_dir())
+        return sorted(
+            path.name
+            for path in self._path.glob(f"{STAGING}*")
+            if _STAGING_NAME.fullmatch(path.name) and path.is_dir()
+        )
 
 
 class RemoteFolder:
@@ -263,7 +280,7 @@ class RemoteFolder:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Make a private folder of this machine."""
-        with tempfile.TemporaryDirectory(prefix=STAGING) as folder:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder:
             yield Path(folder)
 
     def adopt(self, path: Path, name: str) -> None:
@@ -316,6 +333,13 @@ class RemoteFolder:
         """Whether a file has this name."""
         return bool(self._kind(name) == pafs.FileType.File)
 
+    def entries(self, name: str) -> list[str] | None:
+        """Return the names in a folder; None: it is not there, or a file."""
+        if self._kind(name) != pafs.FileType.Directory:
+            return None
+        listed = self._system.get_file_info(pafs.FileSelector(self._at(name), True))
+        return sorted(info.base_name for info in listed)
+
     def settle(self) -> None:
         """Do nothing: the store does it."""
 
@@ -325,7 +349,7 @@ class RemoteFolder:
         return sorted(
             info.base_name
             for info in listed
-            if info.base_name.startswith(STAGING) and info.type == pafs.FileType.Directory
+            if _STAGING_NAME.fullmatch(info.base_name) and info.type == pafs.FileType.Directory
         )
 
     def _kind(self, name: str) -> Any:
@@ -362,6 +386,8 @@ def target_of(path: object) -> LocalFolder | RemoteFolder:
     try:
         system, base = pafs.FileSystem.from_uri(text)
     except (pa.ArrowException, OSError, ValueError):
+        # What is no URL for pyarrow may have a password with / ? # [ or @ in it.
+        shown = _after_credentials(text)
         system, base = _by_fsspec(text, shown)
     return RemoteFolder(system, base, shown)
 
@@ -381,9 +407,22 @@ def _by_fsspec(url: str, shown: str) -> tuple[Any, str]:
 
 def _without_credentials(url: str) -> str:
     """Return scheme, host and path of a URL: user, password and query may hold credentials."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return _after_credentials(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _after_credentials(url: str) -> str:
+    """Return scheme, host and path of what may be no valid URL: nothing of a user and password,
+    whatever signs they have.
+    """
+    scheme, _, rest = url.partition("://")
+    if ":" in rest.partition("@")[0] and "@" in rest:
+        rest = rest.rpartition("@")[2]
+    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
 
 
 __all__ = ["LOCK", "STAGING", "LocalFolder", "RemoteFolder", "Target", "target_of"]

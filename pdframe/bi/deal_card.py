@@ -23,7 +23,7 @@ from pdframe.frames.frame import empty_frame
 from pdframe.history.replay import history_of_deal
 from pdframe.loaders.base import Connected
 from pdframe.loaders.single import cached_deal, cached_rows_of, fetch_deal
-from pdframe.loaders.urls import id_of_page
+from pdframe.loaders.urls import id_of_page, without_credentials
 from pdframe.metrics._columns import days_between
 from pdframe.metrics.changes import known_changes
 from pdframe.schema import TABLES
@@ -301,7 +301,8 @@ def _checked(account: _Connected, given: Any, refresh: object) -> int:
         if isinstance(given, bool) or not 0 < (checked := operator.index(given)) < 2**63:
             raise TypeError
     except TypeError:
-        shown = repr(given) if not title else repr(title)
+        title = without_credentials(given.strip())[:_WIDEST] if title else ""
+        shown = repr(title) if title else repr(given)
         hint = f" Find it by its title: account.search({title!r}, 'deal')." if title[1:] else ""
         raise ArgumentError(
             f"id must be the id of a deal, such as 17, not {shown}.{hint}"

@@ -66,6 +66,23 @@ class _Options:
     max_rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """What the listing knows of the last export of a kind."""
+
+    inputs: str | None
+    files: list[str]
+    tables: list[Written]
+
+    @classmethod
+    def of(cls, listed: Mapping[str, Any]) -> _Last | None:
+        """Read it from the listing; None: there is none, or another version wrote it."""
+        with contextlib.suppress(KeyError, TypeError):
+            tables = [Written.from_listing(row) for row in listed["tables"]]
+            return cls(listed["inputs"], [*listed["files"]], tables)
+        return None
+
+
 def export(
     self: Account,
     path: str | os.PathLike[str] | pafs.FileSystem,
@@ -126,7 +143,8 @@ def export(
     names, refresh, labels
         As in `Account`; `names` and `labels` of tables alone.
     personal
-        False: leave out names of persons, e-mails, phones, addresses and free text.
+        False: leave out names of persons, e-mails, phones, addresses and free text; of changelogs
+        the values before and after.
     rates, fiscal_start, cancellations
         Of the star: rates as in `metrics.convert`, the first month of the fiscal year, and from
         which day nothing is owed, as in `metrics.mrr_lines`.
@@ -224,14 +242,15 @@ def _write(
         "day": today if layout == "star" else None,
     }
     inputs = inputs_id(account, arguments)
-    last = writer.last
+    last = _Last.of(writer.last)
     if (
-        last.get("inputs") == inputs
+        last is not None
+        and last.inputs == inputs
         and not is_left_to_star
         and is_fresh(account, choice, refreshed.fresh)
-        and all(writer.is_in_place(name) for name in last["files"])
+        and all(writer.is_in_place(name) for name in last.files)
     ):
-        return [Written.from_listing(row) for row in last["tables"]]
+        return last.tables
     done: list[Written] = []
     with contextlib.ExitStack() as stack:
         output: FilesOutput | DuckdbOutput

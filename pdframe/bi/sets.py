@@ -127,10 +127,14 @@ def refuse_foreign(target: Target, listing: Listing, names: Sequence[str]) -> No
         if part not in own and target.exists(part)
     ]
     if foreign:
-        raise ArgumentError(
-            f"{target.where} holds {', '.join(foreign)}, which no export of this account wrote:"
-            " nothing was changed. Move it away, or choose another folder."
-        )
+        raise _foreign(target, foreign)
+
+
+def _foreign(target: Target, names: Sequence[str]) -> ArgumentError:
+    return ArgumentError(
+        f"{target.where} holds {', '.join(names)}, which no export of this account wrote:"
+        " nothing was changed. Move it away, or choose another folder."
+    )
 
 
 def check_place(target: Target, account: str, names: Sequence[str]) -> None:
@@ -141,14 +145,20 @@ def check_place(target: Target, account: str, names: Sequence[str]) -> None:
     ArgumentError
         It holds the export of another account, or foreign files of these names.
     """
-    listing = read_listing(target)
+    journal = read_journal(target)
+    # What an interrupted export wrote is that account's, also before its listing is there.
+    listing = journal.listing if journal is not None else read_listing(target)
+    refuse_other_account(target, listing, account)
+    refuse_foreign(target, listing, names)
+
+
+def refuse_other_account(target: Target, listing: Listing, account: str) -> None:
+    """Raise `ArgumentError` where the export of another account is."""
     if listing.account not in (None, account):
         raise ArgumentError(
             f"{target.where} holds the export of another account, {listing.account}, and this one"
             f" is {account}: one would replace the other. Use one folder an account."
         )
-    journal = read_journal(target)
-    refuse_foreign(target, journal.listing if journal is not None else listing, names)
 
 
 def read_journal(target: Target) -> Journal | None:
@@ -258,6 +268,13 @@ class SetWriter:
     def refuse_foreign(self, names: Sequence[str]) -> None:
         """Raise `ArgumentError` where a file that no export wrote has one of these names."""
         refuse_foreign(self.target, self.listing, names)
+        # A file takes the place of a folder of parts, where that has nothing else in it.
+        for name in names:
+            entries = self.target.entries(name)
+            if entries is not None:
+                refuse_foreign(self.target, self.listing, [f"{name}/{entry}" for entry in entries])
+                if name in self.listing.files:
+                    raise _foreign(self.target, [name])
 
     def add(
         self,
@@ -413,6 +430,8 @@ def writing(target: Target, account: str, kind: str) -> Iterator[SetWriter]:
     with target.locked():
         complete(target)
         writer = SetWriter(target, account, kind)
+        # The export that this one waited for may be another account's.
+        refuse_other_account(target, writer.listing, account)
         try:
             yield writer
         except BaseException:

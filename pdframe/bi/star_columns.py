@@ -343,7 +343,7 @@ class TableBuilder:
         self.put(name, days, known)
         if self._is_dimension or not with_key:
             return
-        key = f"{name}_key" if name.endswith("_date") else f"{name}_date_key"
+        key = date_key_name(name)
         null_means = f"{known.null_means or 'no date'}, or outside the calendar"
         self.put(
             key,
@@ -366,6 +366,18 @@ def day_name(time: str) -> str:
     `entered_date`.
     """
     return f"{_TIME_ENDING.sub('', time)}_date"
+
+
+def date_key_name(day: str) -> str:
+    """Return the name of the key of a day: `won_date` has `won_date_key`, `month`
+    `month_date_key`.
+    """
+    return f"{day}_key" if day.endswith("_date") else f"{day}_date_key"
+
+
+def hours_name(duration: str) -> str:
+    """Return the name of a duration in hours."""
+    return f"{duration}_hours"
 
 
 def decimals(millionths: Ints) -> pa.Array:
@@ -414,10 +426,12 @@ __all__ = [
     "Dictionary",
     "Keys",
     "TableBuilder",
+    "date_key_name",
     "day_name",
     "days_of",
     "decimals",
     "flattened",
+    "hours_name",
     "joined",
     "pairs",
     "plain",

@@ -27,8 +27,10 @@ from pdframe.bi.star_columns import (
     Ints,
     Keys,
     TableBuilder,
+    date_key_name,
     day_name,
     flattened,
+    hours_name,
     joined,
     pairs,
     plain,
@@ -132,8 +134,8 @@ def add_columns(
     custom = [name for name in frame.columns if name not in table.reserved]
     standard = [name for name in frame.columns if name in table.reserved and name != "id"]
     names = {name: _standard_name(name) for name in standard}
-    days_of_times = {day_name(name) for name in standard if _is_time(frame[name])}
-    reserved = {key[1], *names.values(), *days_of_times, *last, *skip}
+    made_of_standard = {made for name in standard for made in _made_of(names[name], frame[name])}
+    reserved = {key[1], "currency_key", *names.values(), *made_of_standard, *last, *skip}
     reserved |= {reference for reference, _ in REFERENCES.values()}
     codes = dict(pairs(custom, dictionary))
     # A field without a label is named by its hash in the frame.
@@ -198,10 +200,21 @@ def _add(
         # Days of custom fields slice no facts.
         builder.date(column, plain(values), known, with_key=is_standard)
     elif pd.api.types.is_timedelta64_dtype(values.dtype):
-        builder.put(f"{column}_hours", plain(values), known._replace(unit="hours"))
+        builder.put(hours_name(column), plain(values), known._replace(unit="hours"))
     else:
         extra = (NONE, UNKNOWN) if is_name else (None, None)
         builder.put(column, plain(values), known, extra=extra)
+
+
+def _made_of(name: str, values: pd.Series[Any]) -> list[str]:
+    """Return the other names that a column of the API may have or give in a star: its day, the key
+    of that day, its hours.
+    """
+    if _is_time(values):
+        return [day_name(name), date_key_name(day_name(name))]
+    if pd.api.types.is_datetime64_dtype(values.dtype):
+        return [date_key_name(name)]
+    return [hours_name(name)] if pd.api.types.is_timedelta64_dtype(values.dtype) else []
 
 
 def _standard_name(name: str) -> str:

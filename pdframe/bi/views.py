@@ -113,21 +113,27 @@ GROUP BY month, currency_key""",
 
 _MRR_CONVERTED = View(
     "v_mrr_in_one_currency",
-    "MRR of each month at the rates of its last day, in the common currency of fact_rates",
+    "MRR of each month at the rates of its last day, in the common currency of fact_rates; null:"
+    " a currency has no rate on that day",
     {
-        "fact_mrr_by_month": ("month", "currency_key", "mrr"),
+        "fact_mrr_by_month": ("month", "month_date_key", "currency_key", "mrr"),
         "fact_rates": ("currency_key", "to_currency_key", "rate_date", "rate_until", "rate"),
         "dim_date": ("date_key", "month_end"),
     },
     """\
-SELECT f.month, r.to_currency_key AS currency_key, SUM(CAST(f.mrr AS DOUBLE) * r.rate) AS mrr
+SELECT
+    f.month, t.to_currency_key AS currency_key,
+    CASE WHEN COUNT(CASE WHEN f.mrr <> 0 AND r.rate IS NULL THEN 1 END) = 0
+        THEN SUM(CASE WHEN f.mrr = 0 THEN 0.0 ELSE CAST(f.mrr AS DOUBLE) * r.rate END)
+    END AS mrr
 FROM fact_mrr_by_month f
+CROSS JOIN (SELECT DISTINCT to_currency_key FROM fact_rates) t
 JOIN dim_date d ON d.date_key = f.month_date_key
-JOIN fact_rates r
+LEFT JOIN fact_rates r
     ON r.currency_key = f.currency_key
     AND (r.rate_date IS NULL OR r.rate_date <= d.month_end)
     AND (r.rate_until IS NULL OR r.rate_until > d.month_end)
-GROUP BY f.month, r.to_currency_key""",
+GROUP BY f.month, t.to_currency_key""",
 )
 
 _ACTIVITIES = View(

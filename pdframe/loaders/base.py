@@ -422,10 +422,7 @@ def _refuse_unknown(
 ) -> None:
     """Refuse columns that neither the declaration, the list of fields nor the cached rows have."""
     named = {added: empty_lookup(added) for added in name_columns(table, names)}
-    if len(set(columns)) == len(columns) and {
-        *table.by_name,
-        *(added.name for added in named),
-    }.issuperset(columns):
+    if {*table.by_name, *(added.name for added in named)}.issuperset(columns):
         return
     syncer = account._syncer
 

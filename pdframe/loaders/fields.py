@@ -57,7 +57,8 @@ def fields(
     Warns
     -----
     DataWarning
-        Without a table: the API withholds the fields of some tables, which are left out.
+        Once an account, without a table: the API withholds the fields of some tables, which are
+        left out.
 
     Examples
     --------
@@ -74,14 +75,22 @@ def fields(
         raise ArgumentError(f"search must be text such as 'renewal', not {search!r}.")
     check_refresh(refresh)
     if table is not None:
-        return _containing(_fields_of(self, _known_table(table), refresh), search)
+        known = _known_table(table)
+        with self._data_warnings.one_a_call(str(known.field_list)):
+            return _containing(_fields_of(self, known, refresh), search)
+    with self._data_warnings.one_a_call("fields"):
+        return _containing(_fields_of_all(self, refresh), search)
+
+
+def _fields_of_all(account: Connected, refresh: Refresh) -> pd.DataFrame:
+    """Return the fields of every table that the API does not withhold."""
     frames: list[pd.DataFrame] = []
     refused: dict[str, AccessError] = {}
     for name in TABLES:
         if TABLES[name].field_list is None:
             continue
         try:
-            frame = _fields_of(self, TABLES[name], refresh)
+            frame = _fields_of(account, TABLES[name], refresh)
         except AccessError as error:
             if error.status == 401:
                 raise
@@ -92,8 +101,8 @@ def fields(
     if refused and not frames:
         raise next(iter(refused.values()))
     for name, why in refused.items():
-        warn(f"The fields of {name} are left out: {why.args[0]}")
-    return _containing(pd.concat(frames, ignore_index=True), search)
+        warn(f"The fields of {name} are left out: {why.args[0]}", once=True)
+    return pd.concat(frames, ignore_index=True)
 
 
 def _known_table(name: str) -> Table:

@@ -4,6 +4,7 @@ the rows of these records, read them, label the frame.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from pdframe._warnings import warn
 from pdframe.cache.messages import UNANSWERED, suggest_cache
 from pdframe.cache.store import Store
-from pdframe.errors import ArgumentError, NotCachedError
+from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.loaders.base import (
     Columns,
     Connected,
@@ -92,7 +93,10 @@ def load_records(
         try:
             return read() if refresh is False else syncer.with_repair(read)
         except UNANSWERED as error:
-            suggest_cache(error, account._store, [name], call)
+            with contextlib.suppress(CacheError):
+                # The cache may have some of these records alone.
+                _refuse_uncached(account, table, wanted)
+                suggest_cache(error, account._store, [name], call)
             raise
 
 

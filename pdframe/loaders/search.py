@@ -313,11 +313,11 @@ def search_field(
     _check_most(max_items)
     # Leads have the fields of deals.
     table = TABLES["deals" if entity == "lead" else _TABLES[entity]]
-    if table.field_list is not None:
-        self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
-    code = _code(field, self._syncer.fields(table), table)
-    params = {"term": term, "entity_type": entity, "field": code, "match": match}
     with self._data_warnings.one_a_call(_VALUES.name):
+        if table.field_list is not None:
+            self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
+        code = _code(field, self._syncer.fields(table), table)
+        params = {"term": term, "entity_type": entity, "field": code, "match": match}
         rows = _read_rows(
             self,
             "/itemSearch/field",

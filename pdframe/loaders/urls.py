@@ -110,10 +110,19 @@ def id_of_page(account: WithPages, table: str, address: str) -> int | None:
         return None
     if host != home.hostname:
         raise ArgumentError(
-            f"{text[:_MOST_SHOWN]!r} is a page of {host[:_MOST_SHOWN]!r}, and this account is that"
-            f" of {home.hostname!r}."
+            f"{without_credentials(text)[:_MOST_SHOWN]!r} is a page of {host[:_MOST_SHOWN]!r}, and"
+            f" this account is that of {home.hostname!r}."
         )
     return int(number[1])
+
+
+def without_credentials(address: str) -> str:
+    """Return an address without its query, fragment and user, which may hold a credential; any
+    other text as it is.
+    """
+    if "://" not in address and "api_token" not in address.casefold():
+        return address
+    return re.sub(r"(?s)[?#].*", "", re.sub(r"(?<=://)[^/?#]*@", "", address))
 
 
 def _home(account: WithPages) -> str:
@@ -151,4 +160,4 @@ def _numbers(ids: pd.Series[Any]) -> Any:
         ) from None
 
 
-__all__ = ["id_of_page", "url"]
+__all__ = ["id_of_page", "url", "without_credentials"]

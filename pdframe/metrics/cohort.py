@@ -267,7 +267,9 @@ def cohort(
     )
     unclear = np.zeros(len(members), np.bool_)
     unclear[number[bounded]] = True
-    _warn_of_cost(int(((late | unclear) & ~removed).sum()))
+    stage = plain_ids(visits["stage_id"])
+    if not warn_of_window(known_visits, stage, own, members, start, end, tz):
+        _warn_of_cost(int(((late | unclear) & ~removed).sum()))
     _warn_of_late(matches, int(late.sum()), int((late & removed).sum()))
     _warn_of_bounds(int(unclear.sum()), len(members), int((unclear & removed).sum()))
     warn_of_unseen(known_visits, pipelines == pipeline)
@@ -392,6 +394,68 @@ def warn_of_unseen(known_visits: KnownVisits, of_pipeline: Flags) -> None:
         )
 
 
+def warn_of_window(
+    known_visits: KnownVisits,
+    stage: Ints,
+    own: pd.DataFrame,
+    members: Ints,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+    tz: str,
+) -> bool:
+    """Warn where a changelog may move deals into the window [start, end) of the first visit, or out
+    of it; return whether it may.
+
+    A snapshot shows only the stage of its time: the visit that it dates may follow others.
+
+    Parameters
+    ----------
+    stage
+        Id of the stage of each row of visits.
+    own
+        The pipeline's stages, from `own_stages`.
+    members
+        Ids of the deals whose first known visit lies in the window.
+    """
+    if (start is None and end is None) or not len(known_visits.deal):
+        return False
+    last = np.flatnonzero(known_visits.last)
+    first = np.append(0, last[:-1] + 1)
+    place = places(plain_ids(own["stage_id"].dropna()), stage[known_visits.rows[first]])
+    entered = known_visits.entered[first]
+    unsure = (known_visits.source[first] != CHANGELOG) & (known_visits.became[last] != DELETED)
+    earlier = unsure & ((place > 0) | (known_visits.seen[first] - entered > _SOON * DAY))
+    here = np.isin(known_visits.deal[first], members)
+    leaving, joining = earlier & here, earlier & ~here
+    call = "account.deal_changes()"
+    if start is None:
+        # A first visit before the end is there whatever was before it.
+        leaving[:] = False
+    else:
+        joining &= entered >= to_micros(start)
+        unsure &= known_visits.entered[last] >= to_micros(start)
+        local = start.tz_convert(tz)
+        form = "%Y-%m-%d" if local == local.normalize() else "%Y-%m-%d %H:%M"
+        call = f"account.deal_changes(since={local.strftime(form)!r})"
+    if not leaving.any() and not joining.any():
+        return False
+    count = int(unsure.sum())
+    may = [
+        f"{int(leaving.sum()):,} of the {len(members):,} deals here may have entered the pipeline"
+        " before the window"
+    ] * bool(leaving.any())
+    may += [
+        f"{int(joining.sum()):,} deals that are not here may have entered within it, and changelogs"
+        " of the deals here do not add them"
+    ] * bool(joining.any())
+    warn(
+        f"The deals of this window are uncertain without changelogs: {call}, {count:,}"
+        f" deal{'' if count == 1 else 's'}, {20 * count:,} tokens. A deal without one counts from"
+        f" when it entered the stage in which it was first seen: {'; '.join(may)}."
+    )
+    return True
+
+
 def _warn_of_missing_stages(visits: int) -> None:
     """Warn of visits to stages that `stages` lacks."""
     if visits:
@@ -454,6 +518,6 @@ def _deleted(deals: int, removed: int) -> str:
 def remedy(deals: int) -> str:
     """Describe how to load the exact history of deals, and its cost."""
     return (
-        f"load account.deal_changes(): 20 tokens per deal, {deals:,}"
+        f"load their changelogs, account.deal_changes(ids): 20 tokens per deal, {deals:,}"
         f" deal{'' if deals == 1 else 's'} = {20 * deals:,} tokens."
     )

@@ -103,7 +103,9 @@ def funnel(
         are of one pipeline.
     since, until
         Window of the first visit to the pipeline, `until` exclusive; None: no bound. A year,
-        quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
+        quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end. Without a
+        changelog the first visit is the one that a snapshot shows, which may follow earlier ones: a
+        note counts the deals that may be in the window or not, and names the call that tells.
     by
         Columns of `visits` (their value in the deal's first visit to the pipeline, `end` as it was
         known at `as_of`) or of `deals`, as they are in the frame; null is a group.
@@ -151,8 +153,8 @@ def funnel(
     Warns
     -----
     DataWarning
-        A horizon past the follow-up; deals known from snapshots alone or first seen later, bounded
-        times, deleted stages.
+        A horizon past the follow-up; deals known from snapshots alone or first seen later, or whose
+        entry in the window is uncertain, bounded times, deleted stages.
 
     Notes
     -----

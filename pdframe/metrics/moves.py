@@ -45,6 +45,7 @@ from pdframe.metrics.cohort import (
     pipeline_of,
     remedy,
     warn_of_unseen,
+    warn_of_window,
 )
 
 # How a visit ends that leads to no other stage of the pipeline, in the order of the result; the
@@ -312,8 +313,9 @@ class _Visits:
             inward, listed.get_indexer(pd.Index(stage[following])), len(every) + outcome
         )
         group, groups = grouped(attributes(visits, known_visits, deals, names, inside), names)
+        uncertain = warn_of_window(known_visits, stage, own, np.unique(deal), start, end, tz)
         warn_of_unseen(known_visits, pipelines == pipeline)
-        _warn_of_snapshots(known_visits, inside)
+        _warn_of_snapshots(known_visits, inside, with_remedy=not uncertain)
         still = known_visits.left[inside] == NEVER
         return cls(
             every,
@@ -362,7 +364,7 @@ def _with_unknown(own: pd.DataFrame, stage: Ints) -> tuple[pd.DataFrame, pd.Inde
     return every, pd.Index(np.concatenate([own["stage_id"].to_numpy(np.int64), unknown]))
 
 
-def _warn_of_snapshots(known_visits: KnownVisits, inside: Ints) -> None:
+def _warn_of_snapshots(known_visits: KnownVisits, inside: Ints, *, with_remedy: bool) -> None:
     """Warn of visits that are known from snapshots alone."""
     seen = ~known_visits.exact[inside]
     if seen.any():
@@ -370,8 +372,8 @@ def _warn_of_snapshots(known_visits: KnownVisits, inside: Ints) -> None:
         warn(
             f"{int(seen.sum()):,} of {len(inside):,} visits are known from snapshots alone. Stages"
             " that a deal passed between two snapshots, or before the first, are not seen: moves"
-            " are missing, and some connect stages that are not neighbours. For every move"
-            f" {remedy(deals)}"
+            " are missing, and some connect stages that are not neighbours."
+            f"{f' For every move {remedy(deals)}' if with_remedy else ''}"
         )
 
 

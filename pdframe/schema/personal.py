@@ -52,8 +52,12 @@ PERSONAL_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType(
             "organizations": (*_address("address"), "smart_bcc_email"),
             "products": ("description",),
             "projects": ("title", "description"),
+            "project_templates": ("description",),
             "tasks": ("title", "description"),
             "users": ("name", "email", "phone", "icon_url"),
+            # The values of any field: titles and free text among them.
+            "deal_changes": ("old_value", "new_value"),
+            "project_changes": ("old_value", "new_value"),
         }.items()
     }
 )

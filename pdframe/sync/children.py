@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._progress import Tick
+from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client, Page
 from pdframe.api.pagination import another_list, paginate
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.cache.parts import SortedRun
-from pdframe.cache.store import Manifest, Store
+from pdframe.cache.store import KEPT, Manifest, Store
 from pdframe.errors import DamagedError, NotCachedError, PdframeError, ResponseError
 from pdframe.frames import storage_schema, to_arrow
 from pdframe.schema import Table
@@ -126,6 +127,7 @@ class ChildrenSync:
         """What was changed so far."""
         return self._merger.counts
 
+    @deferred_warnings()
     def run(self, want: Want) -> int:
         """Fetch the children that are due, and merge them into the cache.
 
@@ -163,6 +165,8 @@ class ChildrenSync:
         except BaseException:
             self._commit(run, fetched, newest_states(*states), want)
             self._checkpoint.rewind(run.reached.position)
+            # The rows that are kept are not fetched again.
+            self._warn(fetched)
             raise
         is_every = want.ids is None and self.parent.every and len(due) == self.total
         staged = newest_states(*states)
@@ -172,9 +176,13 @@ class ChildrenSync:
             self._checkpoint.rewind(run.reached.position)
         else:
             self._checkpoint.drop()
+        self._warn(fetched)
+        return len(due)
+
+    def _warn(self, fetched: FetchResult) -> None:
+        """Warn of values and rows that could not be kept as they are."""
         fetched.problems.merge(self._merger.problems)
         fetched.problems.warn(self.table.name)
-        return len(due)
 
     def due(self, want: Want) -> list[int]:
         """Return the parents that `run` would fetch now, as far as the cache shows."""
@@ -318,11 +326,13 @@ class ChildrenSync:
                     stage()
         except BaseException as error:
             stage()
-            if isinstance(error, PdframeError) and done:
-                error.kept = (
-                    f"Kept: {self.table.name} of the {done:,} {self.parent.table} that were"
-                    f" finished; the same call resumes with the other {len(due) - done:,}."
-                )
+            if isinstance(error, PdframeError):
+                error.kept = error.kept or KEPT
+                if done:
+                    error.kept = (
+                        f"Kept: {self.table.name} of the {done:,} {self.parent.table} that were"
+                        f" finished; the same call resumes with the other {len(due) - done:,}."
+                    )
             raise
         stage()
 

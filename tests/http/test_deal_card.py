@@ -355,3 +355,20 @@ def test_the_first_and_the_last_time_that_can_be_written_are_shown(tz: str) -> N
     for time, day in (("0001-01-01 00:00:00", "1-01-01"), ("9999-12-31 23:59:59", "9999-12-31")):
         row = pd.DataFrame({"won_time": pd.Series([time]).astype("datetime64[us, UTC]")})
         assert day in repr(Part("Wins", row, ["won_time"], "", tz))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://other.pipedrive.com/deal/2?api_token=SECRET",
+        "https://me:SECRET@other.pipedrive.com/deal/2#SECRET",
+        "https://a.pipedrive.com/v1/deals/2?api_token=SECRET",
+        "a.pipedrive.com/v1/deals/2?API_TOKEN=SECRET",
+    ],
+)
+def test_the_error_of_an_address_holds_no_credential(
+    account: sandbox.SandboxAccount, address: str
+) -> None:
+    with pytest.raises(ArgumentError, match=r"pipedrive\.com/") as refused:
+        account.deal(address)
+    assert "SECRET" not in str(refused.value)

@@ -160,6 +160,32 @@ def test_an_export_without_personal_data_names_no_person_and_has_no_free_text(
     assert not {"title", "owner_name", "person_name", "lost_reason"} & set(deals)
 
 
+def test_templates_without_personal_data_have_no_description(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    account.export(tmp_path, "project_templates", personal=False)
+    names = set(pq.read_schema(tmp_path / "project_templates.parquet").names)
+    assert {"id", "title", "owner_id"} <= names
+    assert "description" not in names
+
+
+def test_changelogs_without_personal_data_have_no_values_of_fields(tmp_path: Path) -> None:
+    """These are the values of any field: titles, reasons for a loss, custom texts."""
+    tables = ("deal_changes", "project_changes")
+    with sandbox.connect(seed=7, deals=40, company="hostile", progress=False) as account:
+        changes = account.deal_changes()
+        account.project_changes()
+        reasons = set(account.deals()["lost_reason"].dropna()) & set(changes["new_value"])
+        account.export(tmp_path, *tables, personal=False, refresh=False)
+    assert reasons
+    for table in tables:
+        exported = pq.read_table(tmp_path / f"{table}.parquet")
+        assert {"time", "field_key", "actor_user_id"} <= set(exported.column_names)
+        assert not {"old_value", "new_value"} & set(exported.column_names)
+        for name in exported.column_names:
+            assert not reasons & set(map(str, exported[name].to_pylist()))
+
+
 @pytest.mark.every_case
 @pytest.mark.parametrize(
     ("how", "said"),

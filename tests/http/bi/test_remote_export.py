@@ -185,6 +185,16 @@ def test_no_message_shows_a_credential(loaded: sandbox.SandboxAccount, tmp_path:
     assert "nowhere://host/bi" in str(refused.value)
 
 
+@pytest.mark.parametrize("sign", "/?#[@:")
+@pytest.mark.parametrize("scheme", ["s3", "nowhere"])
+def test_a_password_with_a_sign_of_urls_is_in_no_message(scheme: str, sign: str) -> None:
+    """Secret keys of AWS often have a slash."""
+    with pytest.raises(ArgumentError, match="Nothing installed writes to") as refused:
+        pdframe.export_check(f"{scheme}://AKIAUSER:hunter2{sign}secret{sign}@bucket/bi?x={SECRET}")
+    assert "hunter2" not in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
 def test_a_url_of_a_local_folder_is_that_folder(
     loaded: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:

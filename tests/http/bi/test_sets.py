@@ -17,7 +17,8 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.bi import formats
+from pdframe.bi import export as export_module
+from pdframe.bi import formats, sets
 from pdframe.errors import ArgumentError, CacheError
 from tests.helpers import crash, tiers
 from tests.helpers.dead_disk import DeadDisk
@@ -281,6 +282,109 @@ def test_a_process_that_is_killed_leaves_what_the_next_export_completes(tmp_path
             assert contents(folder) == right
             assert leftovers(folder) == []
         assert killed >= 5
+
+
+def test_another_account_does_not_take_over_an_interrupted_export(
+    material: tuple[sandbox.SandboxAccount, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first export of a folder: its journal is there, and no list of files yet."""
+    account, _ = material
+    with sandbox.connect(
+        seed=4, deals=0, company="hostile", burst=100_000, progress=False
+    ) as other:
+        with monkeypatch.context() as patch:
+            patch.setattr(sets, "apply", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                account.export(tmp_path, "stages", refresh=False)
+        assert [name for name in leftovers(tmp_path) if name == sets.JOURNAL]
+        with pytest.raises(ArgumentError, match="holds the export of another account"):
+            other.export(tmp_path, "pipelines")
+        account.export(tmp_path, "stages", refresh=False)
+        assert pdframe.export_check(tmp_path).account == account.cache_path.name
+        assert not (tmp_path / "pipelines.parquet").exists()
+
+
+def test_another_account_that_waited_for_an_export_does_not_replace_it(
+    material: tuple[sandbox.SandboxAccount, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both began while the folder was empty."""
+    account, _ = material
+    with sandbox.connect(
+        seed=4, deals=0, company="hostile", burst=100_000, progress=False
+    ) as other:
+
+        @contextlib.contextmanager
+        def waiting(*arguments: Any) -> Iterator[sets.SetWriter]:
+            patch.undo()
+            account.export(tmp_path, "stages", refresh=False)
+            with sets.writing(*arguments) as writer:
+                yield writer
+
+        with monkeypatch.context() as patch:
+            patch.setattr(export_module, "writing", waiting)
+            with pytest.raises(ArgumentError, match="holds the export of another account"):
+                other.export(tmp_path, "stages")
+        assert pdframe.export_check(tmp_path).account == account.cache_path.name
+        assert len(pd.read_parquet(tmp_path / "stages.parquet")) == len(account.stages())
+
+
+def stopped(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+# What is no export's own
+
+
+def test_a_folder_with_a_similar_name_as_a_staging_folder_is_never_touched(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    for name in (".pdframe-mine", ".pdframe-settings"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("mine")
+    account.export(tmp_path, "stages")
+    assert leftovers(tmp_path) == [".pdframe-mine", ".pdframe-settings"]
+    assert (tmp_path / ".pdframe-settings" / "notes.txt").read_text() == "mine"
+
+
+def test_a_foreign_file_in_a_folder_of_parts_is_refused_before_anything_changes(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    """The file of one part cannot take the place of such a folder."""
+    account.export(tmp_path, "stages", max_rows=5)
+    before = contents(tmp_path)
+    foreign = tmp_path / "stages.parquet" / "_SUCCESS"
+    foreign.touch()
+    with pytest.raises(ArgumentError, match=r"holds stages\.parquet/_SUCCESS, which no export"):
+        account.export(tmp_path, "stages")
+    assert leftovers(tmp_path) == []
+    foreign.unlink()
+    assert contents(tmp_path) == before
+    account.export(tmp_path, "stages")
+    path = tmp_path / "stages.parquet"
+    assert path.is_file()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ArgumentError, match=r"holds stages\.parquet, which no export"):
+        account.export(tmp_path, "stages")
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "known", [{"files": 1}, {"tables": [{"table": "stages", "later": 1}]}, {"tables": None}]
+)
+def test_a_list_of_files_of_another_version_is_read_as_far_as_it_is_known(
+    account: sandbox.SandboxAccount, tmp_path: Path, known: dict[str, Any]
+) -> None:
+    for _ in range(2):  # the second one knows what it was computed from
+        account.export(tmp_path, "stages")
+    path = tmp_path / "pdframe-export.json"
+    listing = json.loads(path.read_text())
+    assert listing["sets"]["tables parquet"]["inputs"]
+    right = json.loads(path.read_text())
+    listing["sets"]["tables parquet"] |= known
+    path.write_text(json.dumps(listing))
+    assert account.export(tmp_path, "stages")["written"].tolist() == [False]
+    assert json.loads(path.read_text()) == right
 
 
 # What export_check says

@@ -165,6 +165,26 @@ def test_a_new_row_writes_its_tables_and_what_describes_the_set(tmp_path: Path) 
         assert pdframe.export_check(tmp_path)
 
 
+def test_a_label_may_be_the_name_of_a_column_that_the_star_makes(tmp_path: Path) -> None:
+    with sandbox.connect(
+        seed=3, deals=5, company="hostile", burst=100_000, progress=False
+    ) as account:
+        made = {
+            account.company_model.add_field("activity", label, "double"): name
+            for label, name in (
+                ("Duration hours", "duration_hours"),
+                ("Due date key", "due_date_key"),
+                ("Add date", "add_date"),
+                ("Add date key", "add_date_key"),
+                ("Currency key", "currency_key"),
+            )
+        }
+        account.export(tmp_path, layout="star")
+        columns = read(tmp_path, "meta_columns")
+        own = columns[columns["table_name"] == "fact_activities"].set_index("code")["column_name"]
+        assert own[[*made]].to_dict() == {code: f"{name}_{code[:6]}" for code, name in made.items()}
+
+
 def test_killed_at_any_change_of_a_file_the_next_export_gives_one_star(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,27 @@ def test_mrr_closes_and_is_converted(viewed: Viewed) -> None:
         assert amount == pytest.approx(mrr[str(month)], abs=0.001)
 
 
+def test_mrr_in_a_currency_without_a_rate_gives_no_sum_that_lacks_it() -> None:
+    view = next(view for view in VIEWS if view.name == "v_mrr_in_one_currency")
+    with duckdb.connect() as database:
+        database.execute(
+            "CREATE TABLE fact_mrr_by_month AS SELECT *, month AS month_date_key FROM (VALUES"
+            " (DATE '2026-01-01', 'EUR', 5.0), (DATE '2026-01-01', 'USD', 10.0),"
+            " (DATE '2026-02-01', 'EUR', 5.0), (DATE '2026-02-01', 'JPY', 900.0),"
+            " (DATE '2026-03-01', 'EUR', 5.0), (DATE '2026-03-01', 'JPY', 0.0)"
+            ") AS t(month, currency_key, mrr);"
+            "CREATE TABLE dim_date AS SELECT month AS date_key, last_day(month) AS month_end"
+            " FROM (SELECT DISTINCT month FROM fact_mrr_by_month);"
+            "CREATE TABLE fact_rates AS SELECT *, NULL::DATE AS rate_date, NULL::DATE AS rate_until"
+            " FROM (VALUES ('EUR', 'EUR', 1.0), ('USD', 'EUR', 0.5))"
+            " AS t(currency_key, to_currency_key, rate)"
+        )
+        database.execute(view.statement)
+        query = "SELECT month(month), currency_key, mrr FROM v_mrr_in_one_currency ORDER BY 1"
+        rows = database.execute(query).fetchall()
+    assert rows == [(1, "EUR", 10.0), (2, "EUR", None), (3, "EUR", 5.0)]
+
+
 def test_views_without_personal_data_read_what_is_there(viewed: Viewed) -> None:
     made = star_of(viewed.account, personal=False)
     database = with_views(made)

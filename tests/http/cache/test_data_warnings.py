@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pdframe
 from pdframe import DataWarning, sandbox
 from pdframe._warnings import collect_warnings
 from pdframe.errors import ResponseError
-from tests.helpers.scripted_server import Scripted, data, fail
+from tests.helpers.scripted_server import Reply, Scripted, Seen, data, fail
 
 COLUMNS = ["table", "column", "kind", "count", "example", "first_seen"]
 
@@ -207,3 +208,48 @@ def test_an_unknown_timezone_is_an_error_once(server: Scripted, tmp_path: Path) 
         with pytest.raises(DataWarning, match="does not know the timezone"):
             account.tz  # noqa: B018
         assert account.tz == "UTC"
+
+
+def test_lists_of_fields_that_the_api_withholds_are_said_in_one_warning_and_once(
+    server: Scripted, tmp_path: Path
+) -> None:
+    known = {"field_code": "title", "field_name": "Title", "field_type": "varchar"}
+    server.replies += [data([known])]
+    server.last = fail(403, "Not yours.")
+    with connect(server, tmp_path) as account:
+        (text,) = said(lambda: account.fields())
+        assert re.findall(r"The fields of (\w+) are left out: .*Not yours", text) == [
+            "persons", "organizations", "products", "activities", "projects"
+        ]  # fmt: skip
+        assert said(lambda: account.fields()) == []
+        assert set(account.fields()["table"]) == {"deals"}
+
+
+def test_a_load_of_records_that_an_error_ends_says_what_its_kept_rows_lack(
+    server: Scripted, tmp_path: Path
+) -> None:
+    row = {"field_key": "title", "new_value": "b", "actor_user_id": "nobody"}
+    refused = {"/api/v1/deals/3/changelog"}
+
+    def answer(seen: Seen) -> Reply:
+        if seen.path in refused:
+            return fail(400, "Not today.")
+        return data([row | {"time": "2026-01-01 00:00:00"}])
+
+    server.last = answer
+    with connect(server, tmp_path) as account:
+
+        def load() -> object:
+            return account.deal_changes([1, 2, 3], names=False)
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with pytest.raises(ResponseError, match="Not today") as error:
+                load()
+        assert "deal_changes of the 2 deals that were finished" in error.value.kept
+        (text,) = [str(warning.message) for warning in caught]
+        assert "'actor_user_id': 2 values do not fit" in text
+        refused.clear()
+        (text,) = said(load)
+        assert "'actor_user_id': 1 value does not fit" in text
+        assert len(server.seen) == 1 + 3 + 1

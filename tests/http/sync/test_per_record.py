@@ -278,11 +278,16 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
 def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAccount) -> None:
     small.deals()
     budget = client_of(small).budget
+    budget.max_tokens = budget.tokens_today + 19
+    with pytest.raises(BudgetError, match=r"What was cached before is kept\.$"):
+        small.deal_changes()
     for _ in range(2):
         budget.max_tokens = budget.tokens_today + 80
         with pytest.raises(BudgetError, match="Kept: deal_changes of the 4 deals") as caught:
             small.deal_changes()
         assert caught.value.resume_at is not None
+        # The cache has no frame of all deals yet.
+        assert "refresh=False" not in str(caught.value)
     budget.max_tokens = None
     frame = small.deal_changes()
     assert sorted(requested(small, "deal_changes")) == sorted(records(small, "deal_changes"))
@@ -291,6 +296,10 @@ def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAc
             small.company_model, "deal_changes", "deal_id", records(small, "deal_changes")
         )
     )
+    budget.max_tokens = 0
+    with pytest.raises(BudgetError, match=r"kept. account.deal_changes\(refresh=False\) reads"):
+        small.deal_changes(refresh=True)
+    assert small.deal_changes(refresh=False).equals(frame)
 
 
 def test_a_full_reload_that_was_interrupted_resumes(small: sandbox.SandboxAccount) -> None:

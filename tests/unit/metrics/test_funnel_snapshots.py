@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from pdframe.errors import DataWarning
-from pdframe.metrics import funnel, funnel_deals
+from pdframe.metrics import funnel, funnel_deals, stage_moves
 from tests.helpers.notices import noticed
 from tests.helpers.visit_frames import day, known_visits, stages
 
@@ -240,3 +240,52 @@ def test_bounded_times_count_at_the_latest_possible_with_a_warning() -> None:
     # Before the exit can have happened at the latest, the deal counts as there.
     with noticed("1 of 3 deals", "1 deal, 20 tokens"):
         assert funnel(visits, stages(), as_of=day(15))["open"].iloc[0] == 3
+
+
+def test_a_window_says_which_deals_a_changelog_would_move() -> None:
+    # Deal 1 was seen at once in the first stage; 2 was seen in B, so it may have entered before day
+    # 20, and 3 in C after the window, so it may have entered in it. 4 is from before, 5 is known.
+    visits = pd.concat(
+        [
+            known_visits((1, "A", 25, None, "open"), source="snapshots", seen=25),
+            known_visits(
+                (2, "B", 30, None, "open"),
+                (3, "C", 60, 80, "won"),
+                (4, "B", 10, 15, "lost"),
+                (6, "D", 50, None, "open"),
+                source="current",
+                seen=90,
+            ),
+            known_visits((5, "A", 21, None, "open")),
+        ],
+        ignore_index=True,
+    )
+    window = {"since": "2026-01-21", "until": "2026-02-10", "pipeline_id": 1}
+    for metric in (funnel, funnel_deals, stage_moves):
+        with noticed(others="") as notes:
+            metric(visits, stages(), as_of=NOW, **window)
+        assert notes[0].startswith(
+            "The deals of this window are uncertain without changelogs:"
+            " account.deal_changes(since='2026-01-21'), 4 deals, 80 tokens."
+        )
+        assert "1 of the 3 deals here may have entered the pipeline before the window" in notes[0]
+        assert "2 deals that are not here may have entered within it" in notes[0]
+        # One call, not another one for the deals here alone.
+        assert "".join(notes).count("account.deal_changes") == 1
+    # Without a beginning, none can leave the window.
+    with noticed() as notes:
+        funnel(visits, stages(), as_of=NOW, until="2026-02-10", pipeline_id=1)
+    assert "account.deal_changes(), 5 deals, 100 tokens" in notes[0]
+    assert "first seen: 2 deals that are not here may" in notes[0]
+
+
+def test_a_window_that_changelogs_tell_is_certain() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exact = known_visits((1, "A", 10, 12, "advanced"), (1, "B", 12, None, "open"))
+        funnel(exact, stages(), as_of=NOW, since=day(5), until=day(20))
+    # No changelog of a deleted deal can be loaded.
+    removed = known_visits((1, "B", 10, 60, "deleted"), source="snapshots", seen=40)
+    with noticed() as notes:
+        funnel(removed, stages(), as_of=NOW, since=day(5), until=day(20))
+    assert not [note for note in notes if "uncertain" in note]

@@ -83,6 +83,7 @@ def test_a_fiscal_year_begins_in_a_month(month: object) -> None:
         (pd.Period("2026Q1"), "2026-01-01", "2026-04-01"),
         (pd.Period("2026-06-30", "D"), "2026-06-30", "2026-07-01"),
         (pd.Period("2026-07-01", "W"), "2026-06-29", "2026-07-06"),
+        (pd.Period("2026-06-30 05:00", "h"), "2026-06-30 05:00", "2026-06-30 06:00"),
     ],
 )
 def test_a_named_period_begins_at_its_start_and_ends_at_its_end(
