@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,18 +30,18 @@ def run_fleet(options: argparse.Namespace) -> Result:
     """Run `pdframe fleet sync` or `pdframe fleet estimate`."""
     with checking_usage():
         file = read_fleet(options.file, options.cache_dir)
-        workers = checked_workers(options.workers or file.workers)
+        workers = checked_workers(file.workers if options.workers is None else options.workers)
         for table in file.tables:
             table_named(table)
     progress = False if options.quiet else None
     if options.action == "estimate":
         costs = fleet.estimate(file.accounts, *file.tables, workers=workers, progress=progress)
-        return _result(costs, "requests")
+        return _result(costs, file.tables, "requests")
     done = fleet.sync(file.accounts, *file.tables, workers=workers, progress=progress)
-    return _result(done, "rows")
+    return _result(done, file.tables, "rows")
 
 
-def _result(rows: pd.DataFrame, counted: str) -> Result:
+def _result(rows: pd.DataFrame, named: Sequence[str], counted: str) -> Result:
     """Sum up rows of accounts and tables: an account with an error is not done."""
     wrong = rows[rows["error"].notna()]
     names = list(dict.fromkeys(rows["account"]))
@@ -61,12 +62,14 @@ def _result(rows: pd.DataFrame, counted: str) -> Result:
             f"\n{totals['done']} of {totals['accounts']} accounts, {totals['tokens']:,} API tokens"
         )
 
-    code, error = _failure(wrong, failed, names)
+    done = rows[rows["error"].isna()]
+    some_done = bool(done["table"].isin(named).any() if named else len(done))
+    code, error = _failure(wrong, failed, names, some_done=some_done)
     return Result(rows, show, totals, code, error)
 
 
 def _failure(
-    wrong: pd.DataFrame, failed: list[str], names: list[str]
+    wrong: pd.DataFrame, failed: list[str], names: list[str], *, some_done: bool
 ) -> tuple[int, dict[str, Any] | None]:
     """Return the exit code and the error of the accounts that are not done."""
     if not failed:
@@ -77,8 +80,7 @@ def _failure(
     out_of_budget = set(kinds) == {"BudgetError"}
     code = PARTLY_DONE
     if len(failed) == len(names):
-        has_rows = wrong["table"].notna().any()
-        code = PARTLY_DONE if has_rows else OUT_OF_BUDGET if out_of_budget else FAILED
+        code = PARTLY_DONE if some_done else OUT_OF_BUDGET if out_of_budget else FAILED
     resume_at = wrong["resume_at"].max() if "resume_at" in wrong else pd.NaT
     texts = [f"{name}: {text}" for name, text in zip(wrong["account"], wrong["error"], strict=True)]
     kind = next(iter(kinds)) if len(kinds) == 1 else "PdframeError"

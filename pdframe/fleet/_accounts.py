@@ -15,8 +15,8 @@ from pdframe.errors import ArgumentError, PdframeError
 How: TypeAlias = Mapping[str, Any] | Callable[[], Account]
 """The arguments of `pdframe.connect`, or a function that returns an account."""
 _NAME = re.compile(r"[^\W\d_][\w.-]{0,59}")
-# What engines read as a number, a flag or a missing value in a folder such as `account=nan`.
-_NOT_TEXT = frozenset({"nan", "inf", "infinity", "null", "none", "true", "false"})
+# What engines read as a number, a flag, a day or a missing value in a folder such as `account=nan`.
+_NOT_TEXT = frozenset({"nan", "inf", "infinity", "null", "none", "true", "false", "epoch"})
 
 
 def checked_accounts(accounts: Mapping[str, How]) -> dict[str, How]:

@@ -75,7 +75,7 @@ def read_fleet(path: str | os.PathLike[str], cache_dir: str | None = None) -> Fl
     """
     file = Path(path).expanduser()
     try:
-        content = tomllib.loads(file.read_bytes().decode("utf-8"))
+        content = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ArgumentError(f"{file} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -35,6 +35,12 @@ def combined(frames: Mapping[str, pd.DataFrame], standard: Collection[str] = ())
             raise ArgumentError(
                 f"The frame of {name} has a column 'account' already: rename it first."
             )
+        shown = pd.Index(map(str, frame.columns))
+        if shown.has_duplicates:
+            raise ArgumentError(
+                f"The frame of {name} has several columns {shown[shown.duplicated()][0]!r}: rename"
+                " them first."
+            )
     places = _columns(frames, standard)
     sizes = {name: len(frame) for name, frame in frames.items()}
     owners = [name for name, size in sizes.items() for _ in range(size)]
@@ -51,34 +57,37 @@ def combined(frames: Mapping[str, pd.DataFrame], standard: Collection[str] = ())
 
 def _columns(
     frames: Mapping[str, pd.DataFrame], standard: Collection[str]
-) -> dict[str, dict[str, str]]:
+) -> dict[str, dict[str, Any]]:
     """Return the columns of the combined frame; of each, by account the column it comes from."""
-    by_name: dict[str, dict[str, str]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for account, frame in frames.items():
         for column in frame.columns:
-            by_name.setdefault(str(column), {})[account] = str(column)
+            by_name.setdefault(str(column), {})[account] = column
     names = [name for name in dict.fromkeys([*standard, *by_name]) if name in by_name]
-    places: dict[str, dict[str, str]] = {}
+    places: dict[str, dict[str, Any]] = {}
     for name in names:
         owners = by_name[name]
-        if len({_kind(frames[account][name].dtype) for account in owners}) == 1:
+        if len({_kind(frames[account][own].dtype) for account, own in owners.items()}) == 1:
             places[name] = owners
             continue
-        for account in owners:
+        for account, own in owners.items():
             shown = f"{name} ({account})"
             while shown in by_name or shown in places:
                 shown = f"{shown} ({account})"
-            places[shown] = {account: name}
+            places[shown] = {account: own}
     return places
 
 
 def _kind(dtype: Any) -> str:
     """Return what two columns must share to become one: options of all accounts are one list."""
-    return "category" if isinstance(dtype, pd.CategoricalDtype) else str(dtype)
+    if not isinstance(dtype, pd.CategoricalDtype):
+        return str(dtype)
+    texts = dtype.categories.inferred_type in ("string", "empty")
+    return "category" if texts else f"category of {dtype.categories.dtype}"
 
 
 def _joined(
-    frames: Mapping[str, pd.DataFrame], sources: Mapping[str, str], sizes: Mapping[str, int]
+    frames: Mapping[str, pd.DataFrame], sources: Mapping[str, Any], sizes: Mapping[str, int]
 ) -> pd.Series[Any]:
     """Join a column of some accounts; it is null in the rows of the others."""
     parts = {account: frames[account][column] for account, column in sources.items()}
@@ -91,7 +100,7 @@ def _joined(
         # Columns of metrics that are never null have dtypes without nulls.
         missing = any(account not in parts for account, size in sizes.items() if size)
         null_dtype = {"i": "Int64", "u": "UInt64", "b": "boolean"}[dtype.kind] if missing else dtype
-    joined = [
+    joined: list[pd.Series[Any]] = [
         parts[account].reset_index(drop=True).astype(null_dtype)
         if account in parts
         else pd.Series([None] * size, dtype=null_dtype)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pdframe._files import locked_file, refuse_newer, seal, unseal, write_atomic
+from pdframe._warnings import warn
 from pdframe.errors import CacheError
 
 _FILE, _LOCK = "fleet.json", ".fleet.lock"
@@ -38,18 +39,24 @@ def names_by_folder(cache_dir: Path) -> dict[str, str]:
 
 
 def note_names(cache_dir: Path, names: Mapping[str, str]) -> None:
-    """Keep the names of account folders. A name belongs to the folder that it was given last."""
+    """Keep the names of account folders. A name belongs to the folder that it was given last.
+
+    Where that fails, as in a cache that is read alone, a warning says so: the work is done.
+    """
     try:
+        if names.items() <= names_by_folder(cache_dir).items():
+            return
         with locked_file(cache_dir / _LOCK):
             before = names_by_folder(cache_dir)
             kept = {folder: name for folder, name in before.items() if name not in names.values()}
             if (now := kept | dict(names)) != before:
                 write_atomic(cache_dir / _FILE, seal({"folders": now}))
-    except OSError as error:
-        raise CacheError(
-            f"{cache_dir / _FILE} could not be written: {error.strerror}. The tables are synced;"
-            " fleet.load shows the accounts by the names of their folders."
-        ) from error
+    except (OSError, CacheError) as error:
+        why = error if isinstance(error, CacheError) else f"{error.strerror}."
+        warn(
+            f"{cache_dir / _FILE} could not be written: {why} fleet.load shows these accounts by"
+            " the names of their folders."
+        )
 
 
 __all__ = ["names_by_folder", "note_names"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,12 @@ from pdframe.errors import ArgumentError, PdframeError
 from pdframe.fleet._accounts import How, checked_accounts, checked_workers, lanes, opened
 from pdframe.fleet._frames import combined
 from pdframe.fleet._names import note_names
+
+_ENDED = (
+    "A process of the pool ended before it answered: it was killed, ran out of memory, or could not"
+    " import your script. Start a script with if __name__ == '__main__':, and pass fewer workers"
+    " where memory is short."
+)
 
 
 class Results(Mapping[str, Any]):
@@ -109,10 +118,10 @@ class Results(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a worker sends back of one account."""
+    """What a worker sends back of one account; its result is pickled."""
 
     name: str
-    result: Any = None
+    result: bytes = b""
     error: Exception | None = None
     notes: tuple[str, ...] = ()
     folder: Path | None = None
@@ -130,7 +139,8 @@ def apply(
     A worker connects itself, and the account's name is kept for `fleet.load`. Function, arguments
     and results pickle: define the function in a module (not in a notebook, not as a lambda), and
     start a script with `if __name__ == "__main__":`, because each process imports it. Accounts of
-    one company run one after the other. The failure of one account stops no other.
+    one company whose arguments are given run one after the other. The failure of one account stops
+    no other; where a process is killed, the accounts that had not finished are in `errors`.
 
     Parameters
     ----------
@@ -158,6 +168,8 @@ def apply(
     ------
     ArgumentError
         A name or `workers` is wrong, or something does not pickle.
+    PdframeError
+        Processes ended before any account was finished.
 
     Examples
     --------
@@ -188,9 +200,15 @@ def apply(
     outcomes: dict[str, _Outcome] = {}
     if not tasks:
         return Results({}, {})
+    context = multiprocessing.get_context("spawn")
+    ended, lifeline = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
-        min(workers, len(tasks)), mp_context=multiprocessing.get_context("spawn")
+        min(workers, len(tasks)),
+        mp_context=context,
+        initializer=_end_with_parent,
+        initargs=(ended,),
     )
+    broken: BrokenProcessPool | None = None
     try:
         with Bars(progress)("fleet", unit="accounts") as tick:
             tick.expect(len(accounts))
@@ -200,17 +218,32 @@ def apply(
             while running:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    done = future.result()
+                    try:
+                        done = future.result()
+                    except BrokenProcessPool as error:
+                        broken = error
+                        continue
                     outcomes |= {outcome.name: outcome for outcome in done}
                     tick(len(done))
-    except BrokenProcessPool as error:
-        raise PdframeError(
-            "A process of the pool ended before it answered: it was killed, ran out of memory, or"
-            " could not import your script. Start a script with if __name__ == '__main__':, and"
-            " pass fewer workers where memory is short."
-        ) from error
+        pool.shutdown()
+    except BrokenProcessPool as error:  # before all were submitted
+        broken = error
     finally:
+        # Where it was interrupted, workers would finish their lanes first.
+        lifeline.close()
         pool.shutdown(wait=False, cancel_futures=True)
+        ended.close()
+    if not outcomes:
+        raise PdframeError(_ENDED) from broken
+    results: dict[str, Any] = {}
+    for name in accounts:
+        outcome = outcomes.get(name, _Outcome(name, error=PdframeError(_ENDED)))
+        if outcome.error is None:
+            try:
+                results[name] = pickle.loads(outcome.result)  # noqa: S301 - a worker wrote it
+            except Exception as error:
+                outcome = replace(outcome, error=error)
+        outcomes[name] = outcome
     in_order = [outcomes[name] for name in accounts]
     folders: defaultdict[Path, dict[str, str]] = defaultdict(dict)
     for outcome in in_order:
@@ -220,9 +253,21 @@ def apply(
         note_names(cache_dir, names)
     _warn(in_order)
     return Results(
-        {outcome.name: outcome.result for outcome in in_order if outcome.error is None},
+        results,
         {outcome.name: outcome.error for outcome in in_order if outcome.error is not None},
     )
+
+
+def _end_with_parent(ended: Connection) -> None:
+    """End this worker when the process that started it is interrupted or killed."""
+
+    def watch() -> None:
+        try:
+            ended.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=watch, name="pdframe-parent", daemon=True).start()
 
 
 def _run_lane(work: bytes, task: Sequence[tuple[str, bytes]]) -> list[_Outcome]:
@@ -235,16 +280,17 @@ def _run_one(work: bytes, name: str, how: bytes) -> _Outcome:
     try:
         function = pickle.loads(work)  # noqa: S301 - this process's parent wrote it
         with collect_warnings() as notes, opened(pickle.loads(how)) as account:  # noqa: S301
-            result = function(account)
-            pickle.dumps(result)
+            result = pickle.dumps(function(account))
             folder = account._opened.root if account._opened is not None else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _Outcome(name, error=_portable(error), notes=tuple(map(str, notes)))
     return _Outcome(name, result, notes=tuple(map(str, notes)), folder=folder)
 
 
-def _portable(error: Exception) -> Exception:
+def _portable(error: Exception | SystemExit) -> Exception:
     """Return an error that survives the way to the parent; else one that says what it was."""
+    if isinstance(error, SystemExit):
+        return PdframeError(f"SystemExit: {error}")
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     except Exception:

@@ -24,7 +24,8 @@ from pdframe.sync.concurrency import map_unordered
 _MODES = ("full", "incremental", "skipped", "unavailable", "failed")
 _Row: TypeAlias = dict[str, Any]
 _Work: TypeAlias = Callable[[str, Account], list[_Row]]
-_Failed: TypeAlias = Callable[[Exception, int | None, float], _Row]
+_Error: TypeAlias = Exception | SystemExit
+_Failed: TypeAlias = Callable[[_Error, int | None, float], _Row]
 
 
 def sync(
@@ -95,10 +96,10 @@ def sync(
         fleet.folders[folder.parent][folder.name] = name
         return [{**row, "error": _problem(row, tables)} for row in _records(done)]
 
-    def failed(error: Exception, tokens: int | None, seconds: float) -> _Row:
+    def failed(error: _Error, tokens: int | None, seconds: float) -> _Row:
         resume_at = error.resume_at if isinstance(error, BudgetError) else None
         cost = {"tokens": tokens, "seconds": round(seconds, 3)}
-        return {"mode": "failed", **cost, "error": text_of(error), "resume_at": resume_at}
+        return {"mode": "failed", **cost, "error": _text(error, tokens), "resume_at": resume_at}
 
     rows = fleet.run(work, failed)
     dtypes = {
@@ -157,8 +158,8 @@ def estimate(
     def work(name: str, account: Account) -> list[_Row]:
         return _records(account.estimate(*tables, full=full))
 
-    def failed(error: Exception, tokens: int | None, seconds: float) -> _Row:
-        return {"error": text_of(error)}
+    def failed(error: _Error, tokens: int | None, seconds: float) -> _Row:
+        return {"error": _text(error, tokens)}
 
     rows = fleet.run(work, failed)
     dtypes = {
@@ -172,14 +173,16 @@ def estimate(
     return _frame(rows, dtypes)
 
 
-def text_of(error: Exception) -> str:
+def _text(error: _Error, tokens: int | None) -> str:
     """Return an error as a row shows it. Messages of pdframe hold no credential; of any other error
-    the type alone is shown.
+    the type alone is shown. `tokens` is None where the account did not connect.
     """
     name = type(error).__name__
     if isinstance(error, PdframeError):
         return f"{name}: {error}"
-    return f"{name}: the function that connects the account raised it."
+    if tokens is None:
+        return f"{name}: the function that connects the account raised it."
+    return f"{name}: pdframe does not expect it. account.sync() of this account alone shows where."
 
 
 class _Fleet:
@@ -251,13 +254,15 @@ class _Fleet:
                 account = opened(self._accounts[name])
                 with self._opening:
                     self._open.add(account)
+                    if self._stopped.is_set():  # while it connected
+                        account._client.close()
                     company = self._companies[account._client.origin or name]
                 with account, company:
                     before = account.tokens_today
                     done = work(name, account)
             self._notes[name] = list(map(str, notes))
             return done
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             tokens = None if account is None else max(0, account.tokens_today - before)
             return [failed(error, tokens, time.monotonic() - began)]
         finally:
@@ -313,4 +318,4 @@ def _frame(rows: Sequence[_Row], dtypes: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-__all__ = ["estimate", "sync", "text_of"]
+__all__ = ["estimate", "sync"]

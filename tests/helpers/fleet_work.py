@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from typing import Any
 
 import pandas as pd
@@ -40,3 +42,35 @@ def fail_in_the_middle(account: Account) -> int:
 
 def unpicklable(account: Account) -> Any:
     return lambda: None
+
+
+def no_way_back() -> None:
+    raise ValueError("made in a worker alone")
+
+
+class OneWay:
+    """A result that pickles, and is not read again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return no_way_back, ()
+
+
+def one_way(account: Account) -> OneWay:
+    return OneWay()
+
+
+def leave(account: Account) -> None:
+    sys.exit("has no data")
+
+
+def die_in_the_company_of_few(account: Account) -> int:
+    """End the process of the smaller account, once that of the other has answered."""
+    if (count := len(account.deals(labels=False))) > 20:
+        return count
+    time.sleep(2)
+    os._exit(9)
+
+
+def wait_for_ever(account: Account) -> None:
+    print("waiting", flush=True)
+    time.sleep(3600)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import types
 from functools import partial
@@ -67,6 +69,51 @@ def test_errors_and_results_that_do_not_pickle_are_errors_of_their_account(
         assert list(fleet.apply(fleet_work.unpicklable, accounts, workers=1).errors) == ["north"]
 
 
+def test_a_result_that_is_not_read_again_and_an_exit_are_errors_of_their_account(
+    companies: Companies,
+) -> None:
+    accounts = {name: companies.open(name, seed) for name, seed in (("a", 1), ("b", 2))}
+    with pytest.warns(DataWarning, match="failed: ValueError: made in a worker alone"):
+        results = fleet.apply(fleet_work.one_way, accounts, workers=1)
+    assert list(results.errors) == ["a", "b"]
+    with pytest.warns(DataWarning, match="SystemExit: has no data"):
+        results = fleet.apply(fleet_work.leave, accounts, workers=1)
+    assert list(results.errors) == ["a", "b"]
+
+
+def test_a_process_that_is_killed_leaves_the_results_of_the_others(companies: Companies) -> None:
+    accounts = {"few": companies.open("few", 1, 8), "many": companies.open("many", 2, 60)}
+    companies.opened["many"].deals()
+    one = {"few": accounts["few"]}
+    with pytest.raises(PdframeError, match="A process of the pool ended before it answered"):
+        fleet.apply(fleet_work.die_in_the_company_of_few, one)
+    # One worker: the account that ends it comes last.
+    in_turn = {"many": accounts["many"], "few": accounts["few"]}
+    with pytest.warns(DataWarning, match="few failed: PdframeError: A process of the pool ended"):
+        results = fleet.apply(fleet_work.die_in_the_company_of_few, in_turn, workers=1)
+    assert list(results) == ["many"]
+    assert list(results.errors) == ["few"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_workers_end_with_the_process_that_started_them(number: signal.Signals) -> None:
+    script = (
+        "from pdframe import fleet; from tests.helpers import fleet_work;"
+        " fleet.apply(fleet_work.wait_for_ever,"
+        " {'north': {'company': 'north', 'api_token': '0' * 40}})"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "waiting\n"
+    parent.send_signal(number)
+    # The end of its output is that of every process that holds it.
+    parent.communicate(timeout=120)
+    assert parent.returncode != 0
+
+
 def test_what_cannot_be_sent_is_refused_before_any_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -92,6 +139,18 @@ def test_frames_of_results_need_frames() -> None:
         fleet.Results({"north": 1}, {}).frame()
     with pytest.raises(ArgumentError, match="has a column 'account' already"):
         fleet.Results({"north": pd.DataFrame({"account": [1]})}, {}).frame()
+    twice = pd.DataFrame([[1, 2]], columns=[2026, "2026"])
+    with pytest.raises(ArgumentError, match="has several columns '2026'"):
+        fleet.Results({"north": twice}, {}).frame()
+
+
+def test_columns_that_are_numbers_and_options_of_other_types_are_combined() -> None:
+    north = pd.DataFrame({2026: [1], "grade": pd.Categorical([1])})
+    south = pd.DataFrame({2026: [2], 2027: [3], "grade": pd.Categorical(["high"])})
+    frame = fleet.Results({"north": north, "south": south}, {}).frame()
+    assert list(frame) == ["account", "2026", "grade (north)", "grade (south)", "2027"]
+    assert frame["2026"].tolist() == [1, 2]
+    assert frame["2027"].isna().tolist() == [True, False]
 
 
 def test_a_function_that_connects_is_called_in_the_worker() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -108,6 +110,8 @@ def test_all_out_of_budget_is_exit_code_4_and_all_failed_1(
     assert main(["fleet", "sync", str(file)]) == 1
     assert "NORTH_TOKEN, which" in capsys.readouterr().out
     monkeypatch.setenv("NORTH_TOKEN", str(given["api_token"]))
+    assert main(["fleet", "sync", str(file), "--workers", "0"]) == 2
+    assert "workers must be a number from 1" in capsys.readouterr().err
     assert main(["fleet", "estimate", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["totals"]["tokens"] == 10
     companies.opened["north"].server.settings.daily_tokens = 8
@@ -171,22 +175,54 @@ def test_a_function_that_fails_or_returns_something_else_is_a_row(companies: Com
         raise KeyError("SECRET")
 
     done = fleet.sync(
-        {"a": companies.open("a", 1), "b": fail, "c": lambda: 1},
+        {"a": companies.open("a", 1), "b": fail, "c": lambda: 1, "d": lambda: sys.exit("SECRET")},
         "stages",
     )
-    assert done["account"].tolist() == ["a", "b", "c"]
-    assert done["mode"].tolist() == ["full", "failed", "failed"]
+    assert done["account"].tolist() == ["a", "b", "c", "d"]
+    assert done["mode"].tolist() == ["full", "failed", "failed", "failed"]
+    assert "SECRET" not in done["error"].str.cat()
     assert done["error"].iloc[1] == "KeyError: the function that connects the account raised it."
     assert "must return an account" in done["error"].iloc[2]
 
 
-def test_a_table_without_permission_is_an_error_of_its_account(companies: Companies) -> None:
+def test_an_error_after_connecting_does_not_blame_the_connection(
+    companies: Companies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: pdframe.Account, *tables: str, full: bool = False) -> pd.DataFrame:
+        raise ZeroDivisionError("SECRET")
+
+    monkeypatch.setattr(pdframe.Account, "sync", fail)
+    (error,) = fleet.sync({"a": companies.open("a", 1)}, "stages")["error"]
+    assert error.startswith("ZeroDivisionError: pdframe does not expect it.")
+
+
+def test_names_that_cannot_be_kept_are_a_warning(companies: Companies) -> None:
+    given = {"a": companies.open("a", 1)}
+    companies.cache.mkdir(mode=0o700)
+    (companies.cache / "fleet.json").mkdir()
+    with pytest.warns(DataWarning, match=r"fleet\.json could not be written: "):
+        done = fleet.sync(given, "stages")
+    assert done["mode"].tolist() == ["full"]
+
+
+def test_a_table_without_permission_is_an_error_of_its_account(
+    companies: Companies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = companies.open("lite", 1, plan="Lite")
     every = fleet.sync({"lite": given})
     assert (every["mode"] == "unavailable").any()
     assert every["error"].isna().all()
     named = fleet.sync({"lite": given}, "installments")
     assert named.loc[named["table"] == "installments", "error"].notna().all()
+    file = tmp_path / "fleet.toml"
+    file.write_text(
+        f'\ufefftables = ["installments"]\ncache_dir = "cache"\n[accounts.lite]\n'
+        f'base_url = "{given["base_url"]}"\napi_token_variable = "LITE_TOKEN"\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("LITE_TOKEN", str(given["api_token"]))
+    # As `pdframe sync installments`: nothing that was asked for is done.
+    assert main(["fleet", "sync", str(file), "--quiet"]) == 1
 
 
 def test_what_accounts_notice_is_one_warning(companies: Companies) -> None:
@@ -210,8 +246,6 @@ def test_an_interruption_ends_all_accounts_and_keeps_what_they_finished(
     def interrupt(path: str, params: Mapping[str, str]) -> None:
         if path.endswith("/deals"):
             companies.opened["a"].server.before_request = None
-            import signal
-
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             time.sleep(0.2)
 
@@ -219,7 +253,7 @@ def test_an_interruption_ends_all_accounts_and_keeps_what_they_finished(
     with ctrl_c_interrupts(), pytest.raises(KeyboardInterrupt):
         fleet.sync(accounts)
     for thread in threading.enumerate():
-        if thread.name.startswith("pdframe") and thread is not threading.current_thread():
+        if thread.name.startswith("pdframe_") and thread is not threading.current_thread():
             thread.join(60)
     assert fleet.sync(accounts)["error"].isna().all()
     fleet.load(companies.cache, "deals", labels=False)
@@ -231,6 +265,7 @@ def test_an_interruption_ends_all_accounts_and_keeps_what_they_finished(
         (["north"], "must be a dict of names"),
         ({"2024": {}}, "must not look like numbers"),
         ({"nan": {}}, "must not look like numbers"),
+        ({"epoch": {}}, "must not look like numbers"),
         ({"a/b": {}}, "must not look like numbers"),
         ({"north": "0123456789abcdef"}, "not str"),
     ],
