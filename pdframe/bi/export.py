@@ -342,7 +342,7 @@ def _check_options(
         raise ArgumentError(f"max_rows must be a number of rows, 1 or more, not {max_rows!r}.")
 
 
-def check_names(tables: Sequence[str]) -> None:
+def check_names(tables: Sequence[object]) -> None:
     """Raise `ArgumentError` for a table that does not exist, or is not exported."""
     for name in tables:
         if isinstance(name, list | tuple | set):
