@@ -46,8 +46,8 @@ class View(NamedTuple):
 
 _HEADER = """\
 -- Views over the tables of this export.
--- DuckDB: run duckdb.sql first, in the folder of the export; it opens the files as tables. Or export
--- with format="duckdb", which has these views.
+-- DuckDB: run duckdb.sql first, in the folder of the export; it opens the files as tables.
+-- Or export with format="duckdb", which has these views.
 """
 _OPENING = """\
 -- The files of this export as tables of DuckDB, which is started in its folder; then run views.sql.

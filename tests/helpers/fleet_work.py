@@ -44,19 +44,19 @@ def unpicklable(account: Account) -> Any:
     return lambda: None
 
 
-def no_way_back() -> None:
+def cannot_unpickle() -> None:
     raise ValueError("made in a worker alone")
 
 
-class OneWay:
+class PicklesOnly:
     """A result that pickles, and is not read again."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return no_way_back, ()
+        return cannot_unpickle, ()
 
 
-def one_way(account: Account) -> OneWay:
-    return OneWay()
+def pickles_only(account: Account) -> PicklesOnly:
+    return PicklesOnly()
 
 
 def leave(account: Account) -> None:

@@ -74,7 +74,7 @@ def test_a_result_that_is_not_read_again_and_an_exit_are_errors_of_their_account
 ) -> None:
     accounts = {name: companies.open(name, seed) for name, seed in (("a", 1), ("b", 2))}
     with pytest.warns(DataWarning, match="failed: ValueError: made in a worker alone"):
-        results = fleet.apply(fleet_work.one_way, accounts, workers=1)
+        results = fleet.apply(fleet_work.pickles_only, accounts, workers=1)
     assert list(results.errors) == ["a", "b"]
     with pytest.warns(DataWarning, match="SystemExit: has no data"):
         results = fleet.apply(fleet_work.leave, accounts, workers=1)
