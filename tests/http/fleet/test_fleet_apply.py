@@ -99,7 +99,9 @@ def test_a_process_that_is_killed_leaves_the_results_of_the_others(companies: Co
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
 def test_workers_end_with_the_process_that_started_them(number: signal.Signals) -> None:
     script = (
-        "from pdframe import fleet; from tests.helpers import fleet_work;"
+        # A job in the background ignores interruptions, and so do its children.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " from pdframe import fleet; from tests.helpers import fleet_work;"
         " fleet.apply(fleet_work.wait_for_ever,"
         " {'north': {'company': 'north', 'api_token': '0' * 40}})"
     )
