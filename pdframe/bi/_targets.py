@@ -143,7 +143,7 @@ class LocalFolder:
             try:
                 yield
             finally:
-                # While it is locked: whoever waits for a file without a name opens a new one.
+                # While it is locked: an export that waits for a removed file opens a new one.
                 with contextlib.suppress(OSError):
                     path.unlink()
 
