@@ -92,15 +92,8 @@ def sales_tables(
         ),
         table(
             "Reasons of losses in the period",
-            reasons.assign(reason=reasons["reason"].fillna("(none)")),
-            {
-                "reason": "Reason",
-                "stage": "Lost from",
-                "currency": "Currency",
-                "deals": ("Deals", count),
-                "value": ("Value", amount),
-                "share": ("Share", share),
-            },
+            _by_reason(reasons),
+            {"reason": "Reason", "deals": ("Deals", count), "share": ("Share", share)},
         ),
     )
 
@@ -125,6 +118,13 @@ def _totals(data: Data, deals: pd.DataFrame, since: pd.Timestamp, until: pd.Time
     weights = each["won"].astype("float64").where(each["mean_days"].notna(), 0.0)
     mean = (each["mean_days"] * weights).sum() / weights.sum() if weights.sum() else None
     return _Totals(joined, mean)
+
+
+def _by_reason(reasons: pd.DataFrame) -> pd.DataFrame:
+    """Add up stages and currencies, the commonest reason first."""
+    named = reasons.assign(reason=reasons["reason"].fillna("(none)"))
+    sums = named.groupby("reason", sort=False)[["deals", "share"]].sum().reset_index()
+    return sums.sort_values("deals", ascending=False, kind="stable")
 
 
 def _change(new: float, old: float) -> str:

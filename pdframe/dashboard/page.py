@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from pdframe._files import write_atomic
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._data import Data, Reporting, collect
-from pdframe.dashboard._parts import Chart, Figure, View, escaped
+from pdframe.dashboard._parts import Chart, Figure, Table, View, escaped
 from pdframe.dashboard.state import State, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
 from pdframe.errors import ArgumentError, PdframeError
@@ -25,6 +25,8 @@ Theme: TypeAlias = Literal["light", "dark"]
 _ENDINGS = (".html", ".htm")
 _THEMES: tuple[Theme, ...] = ("light", "dark")
 
+_NARROW = 15
+"""Width of a table that stands beside another part: a column of texts counts 3, of numbers 2."""
 _COLORS = {
     "light": "--paper: #ffffff; --ink: #1d2125; --faint: #596069; --line: #d5d9de;"
     " --link: #0b57a4; color-scheme: light;",
@@ -48,11 +50,12 @@ nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; pa
 .figures dd { margin: 0; }
 .value { font-size: 1.45rem; font-weight: 600; }
 .before { font-size: .8rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr));
-  gap: 1rem; margin-top: 1rem; }
+.parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
+  gap: .6rem 1.6rem; margin-top: 1rem; }
+.wide { grid-column: 1 / -1; }
 figure { margin: 0; }
 figure img { width: 100%; height: auto; display: block; }
-.table { overflow-x: auto; margin: .8rem 0; }
+.table { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; }
 caption { text-align: left; padding: .3rem 0; }
 th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line);
@@ -71,8 +74,9 @@ _PRINT = """
   h1 { font-size: 17px; } h2 { font-size: 13px; margin: 7px 0 3px; padding-top: 4px; }
   .figures { grid-template-columns: repeat(7, 1fr); gap: 4px; }
   .figures > div { padding: 2px 5px; } .value { font-size: 14px; }
-  .charts { grid-template-columns: 1fr 1fr; gap: 6px; margin-top: 4px; }
-  table { font-size: 8px; } th, td { padding: 1px 5px 1px 0; } .table { margin: 3px 0; }
+  .parts { grid-template-columns: 1fr 1fr; gap: 4px 12px; margin-top: 4px; }
+  table { font-size: 8px; } th, td { padding: 1px 5px 1px 0; line-height: 1.25; }
+  .table { overflow: visible; }
   figure, tr, .figures > div { break-inside: avoid; } h2 { break-after: avoid; }
   a { color: inherit; text-decoration: none; }
 }
@@ -113,7 +117,7 @@ _FIGURE = Template(
     '<div><dt>$label</dt><dd class="value">$value</dd><dd class="before">$before</dd></div>'
 )
 _CHART = Template("<figure>$pictures<figcaption>$title</figcaption></figure>")
-_TABLE = Template('<div class="table" role="region" aria-label="$label" tabindex="0">$table</div>')
+_TABLE = Template('<div class="$kind" role="region" aria-label="$label" tabindex="0">$table</div>')
 _DETAILS = Template("<details><summary>$summary</summary>$content</details>")
 
 
@@ -231,11 +235,9 @@ def _parts(one: View, theme: Theme | None) -> Iterator[str]:
     if one.figures:
         yield f'<dl class="figures">{"".join(map(_figure, one.figures))}</dl>'
     drawn, refused = _drawn(one, theme)
-    if drawn:
-        yield f'<div class="charts">{"".join(drawn)}</div>'
-    for table in one.tables:
-        if len(table.rows):
-            yield _TABLE.substitute(label=escaped(table.caption), table=table.html())
+    cells = [*drawn, *(_table(table) for table in one.tables if len(table.rows))]
+    if cells:
+        yield f'<div class="parts">{"".join(cells)}</div>'
     notes = [*one.notes, *refused]
     if not one.figures and not one.tables:
         yield "".join(f'<p class="note">{escaped(note)}</p>' for note in notes)
@@ -249,6 +251,12 @@ def _parts(one: View, theme: Theme | None) -> Iterator[str]:
 def _lines(text: str) -> str:
     """Return text of several lines as HTML."""
     return "\n".join(map(escaped, text.split("\n")))
+
+
+def _table(rows: Table) -> str:
+    texts = len(rows.rows.columns) - len(rows.numbers)
+    kind = "table" if 3 * texts + 2 * len(rows.numbers) <= _NARROW else "table wide"
+    return _TABLE.substitute(kind=kind, label=escaped(rows.caption), table=rows.html())
 
 
 def _figure(figure: Figure) -> str:

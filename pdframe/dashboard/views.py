@@ -51,11 +51,11 @@ def view(key: str, data: Data, state: State) -> View:
 def overview(data: Data, state: State) -> View:
     """Key figures of the period against the period before, sales by month, reasons of losses."""
     deals, notes = filtered(data.deals, state), _Notes()
-    year = state.period.until - pd.DateOffset(months=MONTHS - 1)
+    last = (state.period.until - pd.Timedelta(1, "D")).to_period("M")
     months = notes.of(
         metrics.sales_by_period,
         deals,
-        since=year.to_period("M").start_time,
+        since=last - MONTHS + 1,
         until=state.period.until,
         as_of=data.now,
         rates=data.rates,
@@ -207,10 +207,9 @@ def velocity(data: Data, state: State) -> View:
     deals, notes = filtered(data.deals, state), _Notes()
     visits = _of_deals(data.visits, deals)
     pipeline = _pipeline(data, state, visits)
-    own = visits[visits["pipeline_id"].eq(pipeline).fillna(False).astype(bool)]
-    frame = notes.of(
-        metrics.stage_velocity, own, data.stages, as_of=data.now, deals=deals, tz=data.tz
-    )
+    own = visits[_is(visits["pipeline_id"], pipeline)]
+    stages = _like(data.stages[data.stages["pipeline_id"].eq(pipeline)], data.stages)
+    frame = notes.of(metrics.stage_velocity, own, stages, as_of=data.now, deals=deals, tz=data.tz)
     aging = notes.of(metrics.deal_aging, deals, visits, data.stages, as_of=data.now, tz=data.tz)
     slowest = aging.sort_values("days_in_stage", ascending=False, kind="stable")
     drawn = []
@@ -274,7 +273,7 @@ def revenue(data: Data, state: State) -> View:
     deals, notes = filtered(data.deals, state), _Notes()
     lines = notes.of(metrics.mrr_lines, _of_deals(data.lines, deals), deals, tz=data.tz)
     until = (state.period.until - pd.Timedelta(1, "D")).to_period("M")
-    how = {"since": until - MONTHS + 1, "until": until, "rates": data.rates}
+    how: dict[str, Any] = {"since": until - MONTHS + 1, "until": until, "rates": data.rates}
     schedule = notes.of(metrics.mrr_schedule, lines, **how)
     movements = notes.of(metrics.mrr_movements, lines, **how)
     mrr, moved = _in(schedule, state.currency), _in(movements, state.currency)
@@ -329,7 +328,7 @@ def forecast(data: Data, state: State) -> View:
     """The range of revenue that the coming months may bring, its record, and the deals in it."""
     deals, notes = filtered(data.deals, state), _Notes()
     if data.rates is None:
-        of_one = deals["currency"].eq(state.currency).fillna(False).astype(bool)
+        of_one = _is(deals["currency"], state.currency)
         deals = _like(deals[of_one], deals)
     visits, history = _of_deals(data.visits, deals), _of_deals(data.history, deals)
     until = data.now.tz_convert(data.tz).tz_localize(None).to_period("M") + AHEAD
@@ -406,7 +405,7 @@ def forecast(data: Data, state: State) -> View:
 def data_view(data: Data, state: State) -> View:
     """How fresh the data is, what it cost, and what is wrong in it."""
     deals = filtered(data.deals, state)
-    lines = data.lines if data.lines is not None else None
+    lines = data.lines
     notes = _Notes(data.notes)
     tables = [
         table(
@@ -449,9 +448,20 @@ def data_view(data: Data, state: State) -> View:
             )
         )
     if len(data.noticed):
-        columns = {"table": "Table", "column": "Column", "kind": "What", "example": "Example"}
-        shown = {**columns, "count": ("Count", count)}
-        tables.append(table("What was noticed in the data", data.noticed, shown, most=20))
+        tables.append(
+            table(
+                "What was noticed in the data",
+                data.noticed,
+                {
+                    "table": "Table",
+                    "column": "Column",
+                    "kind": "What",
+                    "example": "Example",
+                    "count": ("Count", count),
+                },
+                most=20,
+            )
+        )
     oldest = data.status["synced_at"].min()
     return View(
         "data",
@@ -521,7 +531,11 @@ class _Notes:
 
 def _in(frame: pd.DataFrame, currency: str | None) -> pd.DataFrame:
     """Return the rows of one currency."""
-    return _like(frame[frame["currency"].eq(currency).fillna(False).astype(bool)], frame)
+    return _like(frame[_is(frame["currency"], currency)], frame)
+
+
+def _is(column: pd.Series[Any], value: Any) -> pd.Series[bool]:
+    return column.eq(value).fillna(False).astype(bool)
 
 
 def _of_deals(frame: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
