@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import ExitStack
 from typing import Literal, TypeAlias
 
@@ -23,6 +24,7 @@ WIDTH = 7.2
 _DENSITY = 192
 # A fixed salt: the same chart has the same bytes.
 _SALT = "pdframe"
+_COMMENT = re.compile(rb"[ \t]*<!--.*?-->\n?", re.DOTALL)
 
 
 def svg(chart: Chart, theme: Theme) -> bytes:
@@ -60,4 +62,5 @@ def _saved(chart: Chart, kind: Literal["svg", "png"]) -> bytes:
     target = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if kind == "svg" else None
     figure.savefig(target, format=kind, dpi=_DENSITY if kind == "png" else None, metadata=metadata)
-    return target.getvalue()
+    # matplotlib repeats each text in a comment; the outlines need none.
+    return _COMMENT.sub(b"", target.getvalue()) if kind == "svg" else target.getvalue()
