@@ -15,7 +15,19 @@ from pdframe._terminal import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Chart", "Figure", "Table", "View", "amount", "count", "days", "escaped", "share"]
+__all__ = [
+    "Chart",
+    "Figure",
+    "Table",
+    "View",
+    "amount",
+    "count",
+    "days",
+    "escaped",
+    "lines",
+    "share",
+    "table",
+]
 
 NONE = "–"
 _WIDEST = 120
@@ -194,6 +206,11 @@ def table(
 def escaped(text: object) -> str:
     """Return text that is safe between tags and in a quoted attribute."""
     return html.escape(printable(str(text)), quote=True)
+
+
+def lines(text: str) -> str:
+    """Return text of several lines, safe as `escaped` text is."""
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 def words(cell: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from pdframe._files import write_atomic
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._data import Data, Reporting, collect
-from pdframe.dashboard._parts import Chart, Figure, Table, View, escaped
+from pdframe.dashboard._parts import Chart, Figure, Table, View, escaped, lines
 from pdframe.dashboard.state import State, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
 from pdframe.errors import ArgumentError, PdframeError
@@ -245,12 +245,7 @@ def _parts(one: View, theme: Theme | None) -> Iterator[str]:
         items = "".join(f"<li>{escaped(note)}</li>" for note in notes)
         yield _DETAILS.substitute(summary=f"Notes ({len(notes)})", content=f"<ul>{items}</ul>")
     if one.code:
-        yield _DETAILS.substitute(summary="Code", content=f"<pre>{_lines(one.code)}</pre>")
-
-
-def _lines(text: str) -> str:
-    """Return text of several lines as HTML."""
-    return "\n".join(map(escaped, text.split("\n")))
+        yield _DETAILS.substitute(summary="Code", content=f"<pre>{lines(one.code)}</pre>")
 
 
 def _table(rows: Table) -> str:
