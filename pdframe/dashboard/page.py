@@ -277,14 +277,14 @@ def _drawn(one: View, theme: Theme | None) -> tuple[list[str], list[str]]:
 def _chart(chart: Chart, theme: Theme | None) -> str:
     from pdframe.dashboard.pictures import svg
 
-    looks: tuple[tuple[Theme, str], ...] = (
+    themes: tuple[tuple[Theme, str], ...] = (
         (("light", ' class="on-light"'), ("dark", ' class="on-dark"'))
         if theme is None
         else ((theme, ""),)
     )
     alt = escaped(chart.title)
     pictures = "".join(
-        f'<img{kind} alt="{alt}" src="{_address(svg(chart, look))}">' for look, kind in looks
+        f'<img{kind} alt="{alt}" src="{_address(svg(chart, one))}">' for one, kind in themes
     )
     return _CHART.substitute(pictures=pictures, title=escaped(chart.title))
 

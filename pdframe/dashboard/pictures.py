@@ -1,4 +1,4 @@
-"""Charts as pictures: SVG for the report, PNG for the dashboard. The only module here that draws."""
+"""Charts as pictures: SVG for the report, PNG for the dashboard. No other module here draws."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _COMMENT = re.compile(rb"[ \t]*<!--.*?-->\n?", re.DOTALL)
 
 def svg(chart: Chart, theme: Theme) -> bytes:
     """Return a chart as SVG, with its text as outlines: it needs no font of the reader."""
-    with _look(theme):
+    with _themed(theme):
         return _saved(chart, "svg")
 
 
 def png(chart: Chart, theme: Theme) -> bytes:
     """Return a chart as PNG, at twice the density of a screen."""
-    with _look(theme):
+    with _themed(theme):
         return _saved(chart, "png")
 
 
-def _look(theme: Theme) -> ExitStack:
-    looks = plot.style(theme)
+def _themed(theme: Theme) -> ExitStack:
+    restore = plot.style(theme)
     paper = PAPER[theme]
     mpl.rcParams.update(
         {
@@ -51,7 +51,7 @@ def _look(theme: Theme) -> ExitStack:
             "svg.fonttype": "path",
         }
     )
-    return looks
+    return restore
 
 
 def _saved(chart: Chart, kind: Literal["svg", "png"]) -> bytes:

@@ -339,7 +339,7 @@ def forecast(data: Data, state: State) -> View:
     each = notes.of(metrics.forecast_deals, deals, visits, data.stages, horizons=[until], **how)
     best = each.sort_values("expected_value", ascending=False, kind="stable")
     urls = deals.set_index("id")["url"]
-    whole = frame.iloc[1:] if len(frame) > 1 else frame
+    later = frame.iloc[1:] if len(frame) > 1 else frame
     record = data.record
     tables = [
         table(
@@ -386,8 +386,8 @@ def forecast(data: Data, state: State) -> View:
         "Forecast",
         (
             Figure(
-                f"Expected {whole['period'].iloc[0]:%Y-%m} to {until}, {state.currency}",
-                amount(whole["mean"].sum()),
+                f"Expected {later['period'].iloc[0]:%Y-%m} to {until}, {state.currency}",
+                amount(later["mean"].sum()),
             ),
             Figure("Open deals", count(frame["deals_open"].max())),
         ),
@@ -431,12 +431,12 @@ def data_view(data: Data, state: State) -> View:
             pipelines=data.pipelines,
             tz=data.tz,
         )
-        found = checks[checks["count"] > 0]
-        found = found.assign(check=found["check"].str.replace("_", " "))
+        findings = checks[checks["count"] > 0]
+        findings = findings.assign(check=findings["check"].str.replace("_", " "))
         tables.append(
             table(
                 "What distorts figures",
-                found,
+                findings,
                 {
                     "check": "Check",
                     "severity": "Severity",

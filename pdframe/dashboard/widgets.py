@@ -49,7 +49,7 @@ def dashboard(data: Data, *, theme: Theme = "light") -> Any:
     currencies = sorted(map(str, deals["currency"].dropna().unique()))
     main = main_currency(data)
     currency = ipywidgets.Dropdown(
-        options=currencies or [main], value=main if main in currencies else None, description="In"
+        options=currencies, value=main if main in currencies else None, description="In"
     )
     status = ipywidgets.HTML()
     content = ipywidgets.HTML()

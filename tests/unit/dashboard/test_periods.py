@@ -29,7 +29,7 @@ TALLINN = "Europe/Tallinn"
         (None, "2026-04-03 to 2026-07-01", "2026-01-03 to 2026-04-02"),
     ],
 )
-def test_a_period_has_whole_days_and_one_before(period: Any, days: str, before: str) -> None:
+def test_a_period_has_full_days_and_one_before(period: Any, days: str, before: str) -> None:
     named = period_of(period, NOW, TALLINN)
 
     assert (named.text, named.before_text) == (days, before)
