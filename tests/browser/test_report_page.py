@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from pdframe import sandbox
+from tests.browser.accessibility import assert_accessible, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -65,6 +66,30 @@ def test_a_report_shows_all_pictures_without_a_network(
     # Nothing is wider than the page, on a narrow one neither.
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_report_is_accessible(
+    report: Path, page: Page, axe: str, scheme: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto(report.as_uri())
+    for summary in page.locator("summary").all():
+        summary.click()
+
+    assert_accessible(page, axe)
+
+
+@pytest.mark.slow
+def test_a_grave_violation_is_reported(page: Page, axe: str) -> None:
+    page.set_content("<html lang=en><title>T</title><p style='color: #ccc'>faint</p><img src=''>")
+
+    said = [line.split(":")[0] for line in violations(page, axe)]
+    assert said == ["serious color-contrast", "critical image-alt"]
+    with pytest.raises(AssertionError, match="image-alt"):
+        assert_accessible(page, axe)
+    assert [line.split(":")[0] for line in violations(page, axe, "p")] == said[:1]
 
 
 @pytest.mark.slow
