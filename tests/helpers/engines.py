@@ -1,0 +1,155 @@
+"""Engines that read what pdframe writes: a Spark of this process, and Tableau's, Hyper.
+
+Neither is a dependency of pdframe: `make engines` installs their packages, Spark needs Java beside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.util
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import pytest
+
+MORE_MEMORY = "spark.driver.memory"
+
+
+def lacks(*packages: str, java: bool = False) -> str:
+    """Return what is missing here; nothing, if all is there."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            return f"the Python package {package} (make engines)"
+    return "Java (on Debian: apt install default-jre-headless)" if java and not _java() else ""
+
+
+def _java() -> str | None:
+    return shutil.which("java")
+
+
+def need(*packages: str, java: bool = False) -> None:
+    """Skip the test, or the module that is imported, where something is missing."""
+    if missing := lacks(*packages, java=java):
+        pytest.skip(f"this test needs {missing}", allow_module_level=True)
+
+
+@contextlib.contextmanager
+def local_spark(**settings: str) -> Iterator[Any]:
+    """Run a Spark of two threads; its workers run this Python."""
+    from pyspark.sql import SparkSession
+
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        builder = SparkSession.builder.master("local[2]")
+        for name, value in {
+            "spark.sql.shuffle.partitions": "2",
+            "spark.ui.enabled": "false",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            **settings,
+        }.items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("ERROR")
+        yield session
+        session.stop()
+
+
+class Engine(Protocol):
+    """What answers SQL over Parquet files."""
+
+    def open(self, name: str, path: Path) -> list[tuple[str, str]]:
+        """Give a file, or the files of a folder, a name; return names and types of its columns."""
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, in values of Python."""
+
+
+class DuckDB:
+    """DuckDB, in memory."""
+
+    def __init__(self) -> None:
+        self._base = duckdb.connect()
+
+    def open(self, name: str, path: Path) -> list[tuple[str, str]]:
+        """Make a view of a file."""
+        self._base.execute(f"create or replace view {name} as from read_parquet('{path}')")
+        return [(row[0], row[1]) for row in self._base.execute(f"describe {name}").fetchall()]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return _rows(self._base.sql(sql).to_arrow_table())
+
+
+class Spark:
+    """Spark SQL."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def open(self, name: str, path: Path) -> list[tuple[str, str]]:
+        """Make a view of a file."""
+        frame = self._session.read.parquet(str(path))
+        frame.createOrReplaceTempView(name)
+        return list(frame.dtypes)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, times in UTC."""
+        return _rows(self._session.sql(sql).toArrow())
+
+
+class Hyper:
+    """Tableau's engine."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def open(self, name: str, path: Path) -> list[tuple[str, str]]:
+        """Make a temporary table of a file."""
+        self._connection.execute_command(f"drop table if exists {name}")
+        self._connection.execute_command(
+            f"create temporary table {name} as (select * from external('{path}'))"
+        )
+        with self._connection.execute_query(f"select * from {name} limit 0") as result:
+            columns = result.schema.columns
+            return [(column.name.unescaped, str(column.type)) for column in columns]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        listed: Sequence[Sequence[Any]] = self._connection.execute_list_query(sql)
+        return [tuple(_python(value) for value in row) for row in listed]
+
+
+@contextlib.contextmanager
+def local_hyper(folder: Path) -> Iterator[Hyper]:
+    """Run Tableau's engine, which sends nothing to anyone; its log goes to a folder."""
+    from tableauhyperapi import Connection, HyperProcess, Telemetry
+
+    parameters = {"log_dir": str(folder)}
+    quiet = Telemetry.DO_NOT_SEND_USAGE_DATA_TO_TABLEAU
+    with (
+        HyperProcess(quiet, parameters=parameters) as process,
+        Connection(process.endpoint) as connection,
+    ):
+        yield Hyper(connection)
+
+
+def _rows(table: Any) -> list[tuple[Any, ...]]:
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def _python(value: Any) -> Any:
+    """Return a value of Hyper as one of Python."""
+    if type(value).__name__ == "Timestamp":
+        return value.to_datetime().astimezone(datetime.UTC)
+    return value.to_date() if type(value).__name__ == "Date" else value
+
+
+__all__ = ["DuckDB", "Engine", "Hyper", "Spark", "lacks", "local_hyper", "local_spark", "need"]
