@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.util
+import os
 import shutil
+import signal
+import socket
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,7 +21,11 @@ from typing import Any, Protocol
 import duckdb
 import pytest
 
-MORE_MEMORY = "spark.driver.memory"
+import pdframe
+from pdframe.bi._targets import RemoteFolder
+
+MOTO_VARIABLE = "PDFRAME_MOTO_PYTHON"
+"""A Python with moto, elsewhere than where `make engines` puts it."""
 
 
 def lacks(*packages: str, java: bool = False) -> str:
@@ -141,6 +148,50 @@ def local_hyper(folder: Path) -> Iterator[Hyper]:
         yield Hyper(connection)
 
 
+def moto_python() -> str:
+    """Return the Python that has moto; skip the test where there is none."""
+    named = os.environ.get(MOTO_VARIABLE)
+    python = Path(named) if named else Path(sys.prefix) / "moto" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("this test needs moto in an environment of its own (make engines)")
+    return str(python)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that no one listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def export_and_die(
+    url: str, token: str, cache_dir: Path, to: str, tables: Sequence[str], step: int
+) -> None:
+    """Export, and be killed before the target is changed for the `step`-th time; run in a process
+    of its own.
+    """
+    left = step
+
+    def counted(change: Any) -> Any:
+        def changing(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*args, **options)
+
+        return changing
+
+    for name in ("create", "move", "delete"):
+        setattr(RemoteFolder, name, counted(getattr(RemoteFolder, name)))
+    warnings.simplefilter("ignore")
+    with pdframe.connect(
+        base_url=url, api_token=token, cache_dir=cache_dir, progress=False
+    ) as account:
+        account.export(to, *tables, names=True)
+
+
 def _rows(table: Any) -> list[tuple[Any, ...]]:
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
@@ -152,4 +203,16 @@ def _python(value: Any) -> Any:
     return value.to_date() if type(value).__name__ == "Date" else value
 
 
-__all__ = ["DuckDB", "Engine", "Hyper", "Spark", "lacks", "local_hyper", "local_spark", "need"]
+__all__ = [
+    "DuckDB",
+    "Engine",
+    "Hyper",
+    "Spark",
+    "export_and_die",
+    "free_port",
+    "lacks",
+    "local_hyper",
+    "local_spark",
+    "moto_python",
+    "need",
+]
