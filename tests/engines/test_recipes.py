@@ -1,10 +1,7 @@
-"""Files of a star in Delta Lake and a .hyper file, as docs/how-to/export-to-bi.md writes them, and
-accounts as tasks of Dask.
-"""
+"""Files of a star become tables of Delta Lake and of one .hyper file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,11 +14,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def star(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def star(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("star")
     with sandbox.connect(seed=3, deals=30, burst=100_000, progress=False) as account:
         account.export(folder, layout="star")
-    yield folder
+    return folder
 
 
 def test_every_file_becomes_a_table_of_delta_lake(star: Path, tmp_path: Path) -> None:
