@@ -1,20 +1,12 @@
-"""Spark and Tableau's engine, one of each for all tests that a process runs."""
+"""The engines that open what an export wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.helpers.engines import DuckDB, Engine, Spark, local_hyper, local_spark, need
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
-    need("pyspark", java=True)
-    with local_spark() as session:
-        yield session
+from tests.helpers.engines import DuckDB, Engine, Spark, local_hyper, need
 
 
 @pytest.fixture(scope="session")

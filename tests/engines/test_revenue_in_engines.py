@@ -9,19 +9,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pdframe import metrics, sandbox
 from pdframe.metrics.revenue.prices import UNIT
-from tests.helpers.engines import Engine, Spark
+from tests.helpers.engines import Engine
 from tests.helpers.stars import seeds
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
     pytest.mark.slow,
 ]
+MONTH = "2026-06"
+"""The month of every new company."""
 MOVEMENTS = ("new", "reactivation", "expansion", "contraction", "churn")
 OF_FACTS = ("owner_key", "pipeline_key", "organization_key", "customer", "deal_key")
 
@@ -40,39 +43,36 @@ def exported(
         yield account, folder
 
 
-def sliced(folder: Path, every: int = 1) -> str:
-    """Return SQL: the revenue of each month, currency and part of a slice, with its movements; of
-    one slice in `every`.
-    """
+def slices(folder: Path) -> dict[str, str]:
+    """Return the columns that slice revenue, and what they are in a query."""
     texts = [
         column.name
         for column in pq.read_schema(folder / "dim_deal.parquet")
         if column.type in (pa.string(), pa.bool_())
     ]
-    assert len(texts) > 10
-    slices = [(f"d.{name}", name) for name in texts] + [(f"f.{name}", name) for name in OF_FACTS]
-    slices = slices[::every]
-    parts = " ".join(
-        f"when '{name}' then cast({column} as varchar(9999))" for column, name in slices
-    )
-    names = ", ".join(f"('{name}')" for _, name in slices)
-    cut = f"""
-        select s.slice, coalesce(case s.slice {parts} end, '') as part, f.month, f.currency_key,
-            f.previous_mrr, f.mrr, f.movement, f.amount
-        from fact_mrr_by_month f join dim_deal d on d.deal_key = f.deal_key
-            cross join (values {names}) as s(slice)
-    """
+    return {name: f"d.{name}" for name in texts} | {name: f"f.{name}" for name in OF_FACTS}
+
+
+def months(engine: Engine, columns: dict[str, str]) -> str:
+    """Return SQL: what is open in the months of each slice, part of it and currency."""
+    named = ", ".join(f"'{one}'" for one in ("none", *MOVEMENTS))
     return f"""
-        with months as (
+        with cut as (
+            select s.name as slice, coalesce(s.value, '') as part, f.month, f.currency_key,
+                f.previous_mrr, f.mrr, f.movement, f.amount
+            from fact_mrr_by_month f join dim_deal d on d.deal_key = f.deal_key
+                {engine.pairs(columns)}
+        ),
+        months as (
             select slice, part, month, currency_key, sum(previous_mrr) as started,
                 sum(mrr) as ended, sum(amount) as moved,
-                sum(case when movement in ('none', {", ".join(f"'{one}'" for one in MOVEMENTS)})
-                    then amount else 0 end) as named
-            from ({cut}) as cut group by slice, part, month, currency_key
+                sum(case when movement in ({named}) then amount else 0 end) as named
+            from cut group by slice, part, month, currency_key
         )
         select count(*) as rows_of_all, count(distinct m.slice) as slices,
             sum(case when m.started + m.moved <> m.ended or m.moved <> m.named
                 then 1 else 0 end) as open_months,
+            -- What a month ends with, the next one starts with.
             sum(case when m.started <> coalesce(o.ended, 0) then 1 else 0 end) as gaps
         from months m left join months o
             on o.slice = m.slice and o.part = m.part and o.currency_key = m.currency_key
@@ -85,11 +85,11 @@ def test_every_slice_closes_month_by_month(
 ) -> None:
     for name in ("fact_mrr_by_month", "dim_deal"):
         engine.open(name, exported[1] / f"{name}.parquet")
-    # Spark plans a query of sixty slices for minutes.
-    every = 10 if isinstance(engine, Spark) else 1
-    ((rows, slices, open_months, gaps),) = engine.rows(sliced(exported[1], every))
-    assert rows > 100
-    assert slices > 10 / every
+    columns = slices(exported[1])
+    assert len(columns) > 50
+    ((rows, counted, open_months, gaps),) = engine.rows(months(engine, columns))
+    assert counted == len(columns)
+    assert rows > 500
     assert (open_months, gaps) == (0, 0)
 
 
@@ -107,13 +107,36 @@ def test_movements_are_those_of_the_metric(
     )
     actual = {(str(month), currency): amounts for month, currency, *amounts in rows}
     lines = metrics.mrr_lines(account.deal_products(names=False), account.deals(names=False))
-    expected = metrics.mrr_movements(lines, since=None, until="2026-06")
+    expected = metrics.mrr_movements(lines, since=None, until=MONTH)
     assert len(expected) >= len(actual) > 0
     for row in expected.itertuples():
         amounts = [exact(getattr(row, name)) for name in ("start", *MOVEMENTS, "end")]
         shown: list[Any] = actual.pop((str(row.month.date()), row.currency), [0] * 7)
         assert shown == amounts
     assert not actual
+
+
+def test_movements_of_customers_are_those_of_the_metric(
+    exported: tuple[sandbox.SandboxAccount, Path], engine: Engine
+) -> None:
+    account, folder = exported
+    engine.open("fact_mrr_by_month", folder / "fact_mrr_by_month.parquet")
+    rows = engine.rows(
+        "select month, customer, currency_key, sum(previous_mrr), sum(amount), sum(mrr),"
+        " min(movement), max(movement) from fact_mrr_by_month"
+        " group by month, customer, currency_key having sum(mrr) <> 0 or sum(previous_mrr) <> 0"
+    )
+    lines = metrics.mrr_lines(account.deal_products(names=False), account.deals(names=False))
+    expected = metrics.mrr_customer_months(lines, since=None, until=MONTH)
+    assert len(expected) > 20
+    assert {(str(month), *row) for month, *row in rows} == {
+        (
+            str(row.month.date()), row.customer, row.currency,
+            *(exact(amount) for amount in (row.previous, row.amount, row.mrr)),
+            *["none" if pd.isna(row.movement) else row.movement] * 2,
+        )
+        for row in expected.itertuples()
+    }  # fmt: skip
 
 
 def exact(amount: float) -> Decimal:

@@ -49,15 +49,13 @@ class Bucket:
         )
 
     def contents(self, folder: str = "bi") -> dict[str, bytes]:
-        listed = self.system.get_file_info(
-            pafs.FileSelector(f"{self._name}/{folder}", recursive=True, allow_not_found=True)
-        )
-        found = {}
+        listed = self.system.get_file_info(pafs.FileSelector(f"{self._name}/{folder}", True, True))
+        contents = {}
         for info in listed:
             if info.type == pafs.FileType.File:
                 with self.system.open_input_file(info.path) as file:
-                    found[info.path.removeprefix(f"{self._name}/{folder}/")] = file.read()
-        return found
+                    contents[info.path.removeprefix(f"{self._name}/{folder}/")] = file.read()
+        return contents
 
     def times(self) -> dict[str, int]:
         """Return when each file got its content."""
@@ -67,8 +65,8 @@ class Bucket:
 
 def puts(log: Path, bucket: str) -> list[str]:
     """Return the files of tables that the server was given, in that order, in their own place."""
-    asked = re.findall(rf'"(?:\x1b\[\d+m)*PUT /{bucket}/bi/([a-z_]+\.parquet) ', log.read_text())
-    return list(asked)
+    named = re.findall(rf'"(?:\x1b\[\d+m)*PUT /{bucket}/bi/([a-z_]+\.parquet) ', log.read_text())
+    return list(named)
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +163,9 @@ def test_a_killed_upload_leaves_the_old_set_and_the_next_completes(
     bucket = Bucket(address, "killed")
     loaded.export(bucket.url, *TABLES, names=False)
     old = data(bucket.contents())
-    whole = Bucket(address, "whole")
-    loaded.export(whole.url, *TABLES, names=True)
-    new = data(whole.contents())
+    target = Bucket(address, "complete")
+    loaded.export(target.url, *TABLES, names=True)
+    new = data(target.contents())
     assert old != new
     server = loaded.server
     context = multiprocessing.get_context("spawn")

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,14 @@ import pytest
 import pdframe
 from pdframe.bi._targets import RemoteFolder
 
+SPARK_SETTINGS = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+"""None of them changes what Spark reads or computes."""
 MOTO_VARIABLE = "PDFRAME_MOTO_PYTHON"
 """A Python with moto, elsewhere than where `make engines` puts it."""
 
@@ -47,26 +55,26 @@ def need(*packages: str, java: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def local_spark(**settings: str) -> Iterator[Any]:
-    """Run a Spark of two threads; its workers run this Python."""
+def local_spark() -> Iterator[Any]:
+    """Run a Spark of two threads that listens on 127.0.0.1 alone; its workers run this Python.
+
+    A process has one: tests get it from the fixture `spark`.
+    """
     from pyspark.sql import SparkSession
 
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         builder = SparkSession.builder.master("local[2]")
-        for name, value in {
-            "spark.sql.shuffle.partitions": "2",
-            "spark.ui.enabled": "false",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.host": "127.0.0.1",
-            **settings,
-        }.items():
+        for name, value in SPARK_SETTINGS.items():
             builder = builder.config(name, value)
         session = builder.getOrCreate()
-        session.sparkContext.setLogLevel("ERROR")
-        yield session
-        session.stop()
+        try:
+            session.sparkContext.setLogLevel("OFF")
+            yield session
+        finally:
+            session.stop()
 
 
 class Engine(Protocol):
@@ -77,6 +85,11 @@ class Engine(Protocol):
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query, in values of Python."""
+
+    def pairs(self, texts: Mapping[str, str]) -> str:
+        """Return what a `from` clause ends with, so that each of its rows comes once a text: its
+        name is `s.name`, its value `s.value`.
+        """
 
 
 class DuckDB:
@@ -94,6 +107,10 @@ class DuckDB:
         """Return the rows of a query."""
         return _rows(self._base.sql(sql).to_arrow_table())
 
+    def pairs(self, texts: Mapping[str, str]) -> str:
+        """Return a lateral join."""
+        return _lateral(texts)
+
 
 class Spark:
     """Spark SQL."""
@@ -110,6 +127,14 @@ class Spark:
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query, times in UTC."""
         return _rows(self._session.sql(sql).toArrow())
+
+    def pairs(self, texts: Mapping[str, str]) -> str:
+        """Return a lateral view: a union of many queries is planned for minutes."""
+        structs = [
+            f"struct('{name}' as name, cast({text} as string) as value)"
+            for name, text in texts.items()
+        ]
+        return f"lateral view inline(array({', '.join(structs)})) s as name, value"
 
 
 class Hyper:
@@ -132,6 +157,10 @@ class Hyper:
         """Return the rows of a query."""
         listed: Sequence[Sequence[Any]] = self._connection.execute_list_query(sql)
         return [tuple(_python(value) for value in row) for row in listed]
+
+    def pairs(self, texts: Mapping[str, str]) -> str:
+        """Return a lateral join."""
+        return _lateral(texts)
 
 
 @contextlib.contextmanager
@@ -190,6 +219,11 @@ def export_and_die(
         base_url=url, api_token=token, cache_dir=cache_dir, progress=False
     ) as account:
         account.export(to, *tables, names=True)
+
+
+def _lateral(texts: Mapping[str, str]) -> str:
+    pairs = [f"('{name}', cast({text} as varchar(9999)))" for name, text in texts.items()]
+    return f"cross join lateral (values {', '.join(pairs)}) as s(name, value)"
 
 
 def _rows(table: Any) -> list[tuple[Any, ...]]:
