@@ -38,9 +38,10 @@ $(BROWSER): $(READY)
 
 engines: $(ENGINES)  ## what the tests in Spark, Tableau's engine and an S3 need, besides Java
 
-# moto has an environment of its own: its client of AWS needs another python-dateutil.
+# pyspark is built here, with setuptools. moto has an environment of its own: its client of AWS needs
+# another python-dateutil.
 $(ENGINES): $(READY) requirements-moto.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-build-isolation --editable '.[engines]' && $(BIN)/python -m venv .venv/moto && .venv/moto/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-moto.lock && touch $@ || echo "Tests in some engines are skipped."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock setuptools wheel && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-build-isolation --editable '.[engines]' && $(BIN)/python -m venv .venv/moto && .venv/moto/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-moto.lock && touch $@ || echo "Tests in some engines are skipped."
 
 mutants: $(READY)  ## break the code in 30 places: `make test` must see each
 	$(BIN)/python -m tests.mutants
