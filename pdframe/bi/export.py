@@ -159,7 +159,8 @@ def export(
         One row a table: table, rows, path (of its file or folder), bytes (of that file or
         folder), note, missing, written (whether a file was written, or was the same already).
         If no table was named, an unavailable one has neither path nor rows; note says why (or which
-        texts of a workbook are cut), missing what the account lacks: "plan", "scope", "permission" (null: nothing).
+        texts of a workbook are cut), missing what the account lacks: "plan", "scope", "permission"
+        (null: nothing).
 
     Warns
     -----
