@@ -118,4 +118,15 @@ def _forms() -> str:
     return f"Write '2026-06-30', '2026-06-30 14:00', '2026-06', '2026-Q2', or one of {words}."
 
 
-__all__ = ["absolute"]
+def refuse_future(
+    given: Any, time: pd.Timestamp, now: pd.Timestamp, tz: str, name: str
+) -> None:
+    """Raise `ArgumentError` where an argument, as given, is a time after now."""
+    if time > now:
+        raise ArgumentError(
+            f"{name}={given!r} is in the future: by the server's clock it is"
+            f" {now.tz_convert(tz):%Y-%m-%d %H:%M} ({tz})."
+        )
+
+
+__all__ = ["absolute", "refuse_future"]
