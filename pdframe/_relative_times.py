@@ -118,9 +118,7 @@ def _forms() -> str:
     return f"Write '2026-06-30', '2026-06-30 14:00', '2026-06', '2026-Q2', or one of {words}."
 
 
-def refuse_future(
-    given: Any, time: pd.Timestamp, now: pd.Timestamp, tz: str, name: str
-) -> None:
+def refuse_future(given: Any, time: pd.Timestamp, now: pd.Timestamp, tz: str, name: str) -> None:
     """Raise `ArgumentError` where an argument, as given, is a time after now."""
     if time > now:
         raise ArgumentError(

@@ -58,7 +58,7 @@ def fields(
     -----
     DataWarning
         Once an account, without a table: the API withholds the fields of some tables, which are
-        left out.
+        left out. The next request for them is after `metadata_age`, or with `refresh=True`.
 
     Examples
     --------
