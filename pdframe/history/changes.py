@@ -84,9 +84,9 @@ def changes(
     ----------
     since
         When it begins, inclusive: "today", "yesterday", "last Monday" (the latest one before
-        today), "7 days ago" (that day), "3 hours ago", "this month", "last quarter"; a day, time,
-        month, quarter or year ("2026-06-01", "2026-06", "2026-Q2"); a datetime, or a timedelta: so
-        long ago. Days are those of `tz`; now is the server's clock.
+        today), "7 days ago" or "7d" (that day), "3 hours ago", "24h", "last hour", "this month",
+        "last quarter"; a day, time, month, quarter or year ("2026-06-01", "2026-06", "2026-Q2"); a
+        datetime, or a timedelta: so long ago. Days are those of `tz`; now is the server's clock.
     until
         When it ends, exclusive; a month, quarter, year or "last week" is taken to its end. None:
         now.
