@@ -30,6 +30,8 @@ from pdframe.account import Account, connect
 from pdframe.bi._targets import target_of
 from pdframe.bi.export import check_choice
 from pdframe.cache.folder import default_cache_dir
+from pdframe.dashboard.page import check_report
+from pdframe.dashboard.state import period_of
 from pdframe.errors import DataWarning
 from pdframe.metrics import changes_summary
 from pdframe.schema import TABLES, table_named, table_with_fields
@@ -39,6 +41,8 @@ _SENTENCE = 80
 _WIDE = 110
 _NEWEST = 50
 """Events that `changes` lists."""
+_LATEST = pd.Timestamp("2200-01-01", tz="UTC")
+"""After every server's clock: no period that is named correctly is in the future then."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         "export": _export,
         "fields": _fields,
         "changes": _changes,
+        "report": _report,
         "fleet": run_fleet,
     }
     notes: list[str] = []
@@ -308,6 +313,23 @@ def _changes(options: argparse.Namespace) -> Result:
     return Result(events, show, totals)
 
 
+def _report(options: argparse.Namespace) -> Result:
+    with checking_usage():
+        # A mistyped path or period is refused before credentials are needed.
+        target = check_report(options.file, options.theme)
+        if options.period is not None:
+            period_of(options.period, _LATEST, "UTC")
+    with _account(options) as account:
+        account.report(target, period=options.period, theme=options.theme)
+    size = target.stat().st_size
+    rows = pd.DataFrame({"file": [str(target)], "bytes": [size]})
+
+    def show() -> None:
+        print(target)
+
+    return Result(rows, show, {"file": str(target), "bytes": size})
+
+
 def _demo(options: argparse.Namespace) -> Result:
     from pdframe import sandbox
 
@@ -366,7 +388,7 @@ def _demo(options: argparse.Namespace) -> Result:
             f"Parquet, a folder a table: {cache}\n"
             "Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...\n"
             "                           pdframe sync\n"
-            "Five notebooks, one question each:\n\n"
+            "Six notebooks, one question each:\n\n"
             "    pdframe notebooks pdframe-notebooks"
         )
 

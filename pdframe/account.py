@@ -28,6 +28,7 @@ from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.messages import DataWarnings
 from pdframe.cache.store import Store
+from pdframe.dashboard.page import report
 from pdframe.errors import AccessError, CacheError
 from pdframe.frames.convert import shorten
 from pdframe.history import changes, forecasts, replay
@@ -50,7 +51,7 @@ _MAIN = {
     "lists": ("stages", "pipelines", "users"),
     "history": ("stage_visits", "deal_history", "deal_changes", "changes"),
     "the cache": ("sync", "status", "estimate", "warnings"),
-    "more": ("fields", "search", "deal", "forecast", "export"),
+    "more": ("fields", "search", "deal", "forecast", "export", "report"),
 }
 """What people mean most often, for the error of a name that is like none."""
 _ME_COLUMNS = (
@@ -271,6 +272,7 @@ class Account:
     fields = fields
     url = url
     export = export
+    report = report
 
     @property
     def company(self) -> str:

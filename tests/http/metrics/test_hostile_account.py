@@ -34,6 +34,7 @@ REQUESTED_BESIDE = {
     "estimate",
     "sync",
     "export",
+    "report",
     "url",
     "warnings",
 }
