@@ -1,5 +1,5 @@
-"""Progress bars in notebooks and terminals, for loads and forecasts of more than a second. A forked process shows
-none, because tqdm's lock may be locked there forever.
+"""Progress bars in notebooks and terminals, for loads and forecasts of more than a second. A forked
+process shows none, because tqdm's lock may be locked there forever.
 """
 
 from __future__ import annotations
