@@ -38,7 +38,7 @@ from pdframe.bi.star import star
 from pdframe.bi.star_source import Starred
 from pdframe.cache.server_clock import server_now
 from pdframe.errors import ArgumentError, CacheError, PdframeError
-from pdframe.loaders.base import check_flag, check_refresh, chosen_names
+from pdframe.loaders.base import check_flag
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.endings import Cancellations
 from pdframe.schema import tables_in_short
@@ -189,8 +189,9 @@ def export(
     target = target_of(path)
     check_choice(layout, format, naming, tables, fiscal_start)
     _check_options(layout, names, labels, (rates, cancellations), max_rows)
-    check_refresh(refresh)
+    check_flag("refresh", refresh, None, "full")
     check_flag("labels", labels)
+    check_flag("names", names, None)
     check_flag("personal", personal)
     if format in _PACKAGES:
         optional(*_PACKAGES[format])
@@ -199,7 +200,7 @@ def export(
         by_name=bool(tables),
         refresh=refresh,
         labels=labels,
-        names=chosen_names(names, self._names),
+        names=self._names if names is None else names,
         personal=personal,
         naming=naming or ("labels" if layout == "tables" else "snake"),
         hours=format != "csv",
