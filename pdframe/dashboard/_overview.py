@@ -38,8 +38,20 @@ class _Totals:
         return self.of("won") / closed if closed else None
 
 
-def figures_of(data: Data, state: State, deals: pd.DataFrame) -> tuple[Figure, ...]:
-    """Return the key figures: counts of all currencies, amounts of the state's, others beside."""
+def figures_of(
+    data: Data, state: State, deals: pd.DataFrame, months: pd.DataFrame | None = None
+) -> tuple[Figure, ...]:
+    """Return the key figures: counts of all currencies, amounts of the state's, others beside.
+
+    Parameters
+    ----------
+    data, state
+        As of a view.
+    deals
+        The deals that the reader chose.
+    months
+        Their `metrics.sales_by_period` by month, in all currencies; None: figures have no trend.
+    """
     now, before = _both(data, state, deals)
     currency = state.currency
     others = [
@@ -52,13 +64,20 @@ def figures_of(data: Data, state: State, deals: pd.DataFrame) -> tuple[Figure, .
     def sums(label: str, name: str, money: str | None = None, note: str = "") -> Figure:
         new, old = now.of(name, money), before.of(name, money)
         write = count if money is None else amount
-        return Figure(label, write(new), write(old), _change(new, old), note)
+        trend = _trend(months, name, money)
+        return Figure(label, write(new), write(old), _change(new, old), note, trend)
 
     return (
         sums("New deals", "created"),
         sums("Deals won", "won"),
         sums(f"Won, {currency}", "won_value", currency, beside),
-        Figure("Win rate", share(now.win_rate), share(before.win_rate), _points(now, before)),
+        Figure(
+            "Win rate",
+            share(now.win_rate),
+            share(before.win_rate),
+            _points(now, before),
+            trend=_win_rates(months),
+        ),
         Figure("Days to a win", days(now.mean_days), days(before.mean_days)),
         sums("Deals open", "open_at_end"),
         sums(f"Open, {currency}", "open_value_at_end", currency),
@@ -76,7 +95,7 @@ def sales_tables(
         "won_value": ("Won value", amount),
         "lost": ("Lost", count),
         "lost_value": ("Lost value", amount),
-        "open_at_end": ("Open at the end", count),
+        "open_at_end": ("Open", count),
         "open_value_at_end": ("Open value", amount),
     }
     return (
@@ -125,6 +144,24 @@ def _by_reason(reasons: pd.DataFrame) -> pd.DataFrame:
     named = reasons.assign(reason=reasons["reason"].fillna("(none)"))
     sums = named.groupby("reason", sort=False)[["deals", "share"]].sum().reset_index()
     return sums.sort_values("deals", ascending=False, kind="stable")
+
+
+def _trend(
+    months: pd.DataFrame | None, name: str, currency: str | None = None
+) -> tuple[float, ...]:
+    """Return the sums of each month, of one currency if one is given."""
+    if months is None:
+        return ()
+    rows = months if currency is None else months[months["currency"].eq(currency)]
+    return tuple(rows.groupby("period")[name].sum().astype("float64"))
+
+
+def _win_rates(months: pd.DataFrame | None) -> tuple[float, ...]:
+    """Return the share won of the deals closed in each month; empty where one has none."""
+    won, lost = _trend(months, "won"), _trend(months, "lost")
+    if any(not one + other for one, other in zip(won, lost, strict=True)):
+        return ()
+    return tuple(one / (one + other) for one, other in zip(won, lost, strict=True))
 
 
 def _change(new: float, old: float) -> str:
