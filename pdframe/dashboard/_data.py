@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import pandas as pd
 
@@ -16,6 +16,7 @@ from pdframe.metrics.currency import RateTable
 
 __all__ = ["Data", "Reporting", "collect"]
 
+Result = TypeVar("Result")
 _Refresh: TypeAlias = Literal["full"] | bool | None
 
 
@@ -62,6 +63,9 @@ class Reporting(Protocol):
     def track_record(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
         """Score the forecasts that were issued."""
 
+    def fields(self, table: str | None = ...) -> pd.DataFrame:
+        """List the fields of a table."""
+
     def status(self) -> pd.DataFrame:
         """List the cached tables."""
 
@@ -101,6 +105,10 @@ class Data:
         Of currencies; None: each has its own figures.
     notes
         What was unavailable, and why.
+    custom
+        The columns of deals that are custom fields.
+    computed
+        Results that do not depend on what a reader chose, by name: computed once.
     """
 
     company: str
@@ -120,6 +128,15 @@ class Data:
     tokens_today: int
     rates: RateTable | None = None
     notes: Sequence[str] = ()
+    custom: Sequence[str] = ()
+    computed: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, name: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return a result that is computed at the first call."""
+        if name not in self.computed:
+            self.computed[name] = compute()
+        result: Result = self.computed[name]
+        return result
 
 
 def collect(
@@ -146,6 +163,7 @@ def collect(
     with collect_warnings():
         deals = account.deals(refresh=refresh, deleted=True)
         deals["url"] = account.url("deals", deals["id"])
+        fields = account.fields("deals")
         stages, pipelines = account.stages(refresh=refresh), account.pipelines(refresh=refresh)
         users = optional(lambda: account.users(refresh=refresh))
         lines = optional(lambda: account.deal_products(refresh=refresh))
@@ -176,4 +194,5 @@ def collect(
             tokens_today=account.tokens_today,
             rates=rates,
             notes=tuple(notes),
+            custom=[name for name in fields.loc[fields["is_custom"], "column"] if name in deals],
         )

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from pdframe._terminal import printable
+from pdframe._warnings import collect_warnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LONG",
     "Chart",
+    "Counted",
     "Figure",
     "Table",
     "View",
@@ -73,11 +75,14 @@ class Chart:
         Draws on an Axes; a chart of `pdframe.plot`.
     height
         Of the picture, in inches; it is 7.2 wide.
+    table
+        The caption of the view's table that has its numbers.
     """
 
     title: str
     draw: Callable[[Axes], object]
     height: float = 3.4
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,30 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """The deals that a number counts.
+
+    Attributes
+    ----------
+    label
+        The number, and what it counts.
+    deals
+        Computes them: one row a deal, or a deal and event, with `deal_id`.
+    code
+        The line that does the same, after the code of the view.
+    """
+
+    label: str
+    deals: Callable[[], pd.DataFrame]
+    code: str
+
+    def rows(self) -> pd.DataFrame:
+        """Compute the rows; a view notes what the data warns of."""
+        with collect_warnings():
+            return self.deals()
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """A view: what it says of the deals that a reader chose.
 
@@ -149,7 +178,11 @@ class View:
     notes
         What its figures leave out or cannot know.
     code
-        The calls that reproduce it, on `account`.
+        A script that reproduces its frames, on `account`.
+    frames
+        The frames that charts and tables show, by the names that they have in `code`.
+    counted
+        The deals that its numbers count.
     """
 
     key: str
@@ -159,6 +192,8 @@ class View:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     code: str = ""
+    frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    counted: tuple[Counted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

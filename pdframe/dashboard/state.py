@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from pdframe._moments import moment, named_period
 from pdframe._relative_times import absolute
 from pdframe.errors import ArgumentError
 
-__all__ = ["Period", "State", "filtered", "period_of"]
+__all__ = ["EMPTY", "Empty", "Period", "State", "condition", "filtered", "period_of"]
 
 USUAL_DAYS = 90
 """Length of the period where none is named."""
+
+
+class Empty(Enum):
+    """The value of a field without a value."""
+
+    EMPTY = "(empty)"
+
+
+EMPTY: Final = Empty.EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +68,38 @@ class State:
     pipeline_id, owner_id
         None: all.
     field, value
-        A column of deals, and the text of the value that deals must have in it; of a list, one of
-        its items. None: all.
+        A column of deals, and the value that deals must have in it: of a list, one of its items;
+        `EMPTY`: none. None: all.
     currency
         The currency of charts and forecasts; other currencies have figures of their own.
+    quota
+        Of each month that is forecast, in `currency`; None: there is none.
     """
 
     period: Period
     pipeline_id: int | None = None
     owner_id: int | None = None
     field: str | None = None
-    value: str | None = None
+    value: Hashable | None = None
     currency: str | None = None
+    quota: float | None = None
+
+    @property
+    def chosen(self) -> tuple[tuple[str, Hashable], ...]:
+        """The columns of deals that are filtered by, each with the value that it must have."""
+        every = (
+            ("pipeline_id", self.pipeline_id),
+            ("owner_id", self.owner_id),
+            (self.field, self.value),
+        )
+        return tuple(
+            (column, value) for column, value in every if column is not None and value is not None
+        )
+
+    @property
+    def of_all_pipelines(self) -> State:
+        """The same choice without its pipeline."""
+        return replace(self, pipeline_id=None)
 
 
 def period_of(period: Any, now: pd.Timestamp, tz: str) -> Period:
@@ -109,24 +140,62 @@ def period_of(period: Any, now: pd.Timestamp, tz: str) -> Period:
 
 
 def filtered(deals: pd.DataFrame, state: State) -> pd.DataFrame:
-    """Return the deals that a reader chose, with their `attrs`."""
-    keep = pd.Series(True, deals.index)
-    for column, chosen in (("pipeline_id", state.pipeline_id), ("owner_id", state.owner_id)):
-        if chosen is not None:
-            keep &= deals[column].eq(chosen).fillna(False).astype(bool)
-    if state.field is not None:
-        if state.field not in deals.columns:
-            raise ArgumentError(f"Deals have no column {state.field!r}.")
-        keep &= deals[state.field].map(lambda cell: state.value in _texts(cell)).astype(bool)
-    rows = deals[keep].reset_index(drop=True)
+    """Return the deals that a reader chose, with their `attrs`.
+
+    Raises
+    ------
+    ArgumentError
+        Deals have no such column.
+    """
+    rows = deals
+    for column, value in state.chosen:
+        if column not in deals.columns:
+            raise ArgumentError(f"Deals have no column {column!r}.")
+        rows = rows[_is(rows[column], value)]
+    if rows is deals:
+        return deals
+    rows = rows.reset_index(drop=True)
     rows.attrs = dict(deals.attrs)
     return rows
 
 
-def _texts(cell: Any) -> list[str]:
-    if isinstance(cell, Iterable) and not isinstance(cell, str):
-        return [str(item) for item in cell]
-    return [] if pd.isna(cell) else [str(cell)]
+def condition(deals: pd.DataFrame, column: str, value: Hashable) -> str:
+    """Return the expression that is true of the deals with a value, as `filtered` chooses them."""
+    cells = f"deals[{column!r}]"
+    if _has_lists(deals[column]):
+        items = f"{cells}.explode()"
+        if value is EMPTY:
+            return f"{items}.isna().groupby(level=0).all()"
+        return f"{items}.eq({_literal(value)}).groupby(level=0).any()"
+    return f"{cells}.isna()" if value is EMPTY else f"{cells} == {_literal(value)}"
+
+
+def _is(cells: pd.Series[Any], value: Hashable) -> pd.Series[bool]:
+    if _has_lists(cells):
+        items = cells.explode()
+        by_row = (items.isna() if value is EMPTY else _equal(items, value)).groupby(level=0)
+        return by_row.all() if value is EMPTY else by_row.any()
+    return cells.isna() if value is EMPTY else _equal(cells, value)
+
+
+def _equal(cells: pd.Series[Any], value: Any) -> pd.Series[bool]:
+    return cells.eq(value).fillna(False).astype(bool)
+
+
+def _has_lists(cells: pd.Series[Any]) -> bool:
+    if isinstance(cells.dtype, pd.ArrowDtype):
+        return str(cells.dtype).startswith("list")
+    if cells.dtype != object:
+        return False
+    first = cells.dropna().head(1)
+    return any(isinstance(cell, Iterable) and not isinstance(cell, str) for cell in first)
+
+
+def _literal(value: Hashable) -> str:
+    """Return a value as Python writes it; a time as text, with which columns compare."""
+    if isinstance(value, pd.Timestamp | pd.Timedelta):
+        return repr(str(value))
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _ends(

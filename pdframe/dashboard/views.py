@@ -12,10 +12,22 @@ import pandas as pd
 from pdframe import metrics
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard import _charts as charts
+from pdframe.dashboard._chosen import (
+    Chosen,
+    Notes,
+    arguments,
+    as_text,
+    in_currency,
+    like,
+    rows_of,
+    script,
+)
 from pdframe.dashboard._data import Data
+from pdframe.dashboard._forecast import forecast
 from pdframe.dashboard._overview import figures_of, sales_tables
-from pdframe.dashboard._parts import Chart, Figure, View, amount, count, days, share, table
-from pdframe.dashboard.state import State, filtered
+from pdframe.dashboard._parts import Chart, Counted, Figure, View, amount, count, days, share, table
+from pdframe.dashboard._revenue import revenue
+from pdframe.dashboard.state import State
 from pdframe.errors import ArgumentError, PdframeError
 from pdframe.metrics.changes import known_changes
 from pdframe.metrics.currency import Rates
@@ -24,8 +36,6 @@ __all__ = ["VIEWS", "main_currency", "view"]
 
 MONTHS = 12
 """Months of a chart by month, to the end of the period."""
-AHEAD = 3
-"""Months that are forecast."""
 
 
 def view(key: str, data: Data, state: State) -> View:
@@ -50,71 +60,115 @@ def view(key: str, data: Data, state: State) -> View:
 
 def overview(data: Data, state: State) -> View:
     """Key figures of the period against the period before, sales by month, reasons of losses."""
-    deals, notes = filtered(data.deals, state), _Notes()
-    last = (state.period.until - pd.Timedelta(1, "D")).to_period("M")
+    chosen, notes = Chosen(data, state), Notes()
+    deals, period = chosen.deals, state.period
+    how: dict[str, Any] = {"as_of": data.now, "rates": data.rates, "tz": data.tz}
+    last = (period.until - pd.Timedelta(1, "D")).to_period("M")
+    window: dict[str, Any] = {"since": period.since, "until": period.until, **how}
     months = notes.of(
-        metrics.sales_by_period,
-        deals,
-        since=last - MONTHS + 1,
-        until=state.period.until,
-        as_of=data.now,
-        rates=data.rates,
-        tz=data.tz,
+        metrics.sales_by_period, deals, since=last - MONTHS + 1, until=period.until, **how
     )
-    reasons = notes.of(
-        metrics.lost_reasons,
-        deals,
-        since=state.period.since,
-        until=state.period.until,
-        as_of=data.now,
-        rates=data.rates,
-        tz=data.tz,
-    )
-    currency = state.currency
+    reasons = notes.of(metrics.lost_reasons, deals, **window)
+    shown = in_currency(months, state.currency)
+    tables = sales_tables(data, state, deals, shown, reasons)
     drawn = []
-    if len(shown := _in(months, currency)):
-        drawn.append(Chart(f"Won by month, {currency}", partial(charts.sales, shown)))
+    if len(shown):
+        title = f"Won by month, {state.currency}"
+        drawn.append(Chart(title, partial(charts.sales, shown), table=tables[1].caption))
     if len(reasons):
-        drawn.append(Chart("Why deals were lost", partial(charts.lost_reasons, reasons)))
+        title = "Why deals were lost"
+        drawn.append(Chart(title, partial(charts.lost_reasons, reasons), table=tables[2].caption))
+    how_text = arguments(data, as_of=as_text(data.now))
     return View(
         "overview",
         "Overview",
         figures_of(data, state, deals),
         tuple(drawn),
-        sales_tables(data, state, deals, shown, reasons),
+        tables,
         notes.every,
-        _code(
-            state,
-            "deals = account.deals(deleted=True)",
-            f"metrics.sales_by_period(deals, {_window(state)})",
-            f"metrics.sales_velocity(deals, {_window(state)}, by='currency')",
-            f"metrics.lost_reasons(deals, {_window(state)})",
+        script(
+            *chosen.code(),
+            f"how = {how_text}",
+            f"sales = metrics.sales_by_period(deals, {_window(state)}, **how)",
+            f"before = metrics.sales_by_period(deals, {_window_before(state)}, **how)",
+            f"months = metrics.sales_by_period(deals, since='{last - MONTHS + 1}',"
+            f" until='{period.until:%Y-%m-%d}', **how)",
+            f"months = months[months['currency'] == {state.currency!r}]",
+            f"reasons = metrics.lost_reasons(deals, {_window(state)}, **how)",
         ),
+        {"months": shown, "reasons": reasons},
+        _sold(deals, state, window),
+    )
+
+
+def _sold(deals: pd.DataFrame, state: State, window: dict[str, Any]) -> tuple[Counted, ...]:
+    """Return the deals that the key figures count."""
+
+    def rows(event: str) -> pd.DataFrame:
+        every = metrics.sales_by_period_deals(deals, **window)
+        own = rows_of(every, "event", event)
+        if event == "open at end":
+            own = like(own[own["period"] == own["period"].max()], own)
+        return own
+
+    def of_event(label: str, event: str) -> Counted:
+        code = f"counted = metrics.sales_by_period_deals(deals, {_window(state)}, **how)"
+        code += f"\ncounted = counted[counted['event'] == {event!r}]"
+        if event == "open at end":
+            code += "\ncounted = counted[counted['period'] == counted['period'].max()]"
+        return Counted(label, partial(rows, event), code)
+
+    return (
+        of_event("New deals", "created"),
+        of_event("Deals won", "won"),
+        of_event("Deals lost", "lost"),
+        of_event("Deals open at the end", "open at end"),
     )
 
 
 def changes(data: Data, state: State) -> View:
     """What happened to deals in the period."""
-    deals, notes = filtered(data.deals, state), _Notes()
-    history = _of_deals(data.history, deals)
+    chosen, notes = Chosen(data, state), Notes()
+    deals = chosen.deals
+    history = chosen.of(data.history)
+    end = min(_instant(state.period.until, data.tz), data.now + pd.Timedelta(1, "us"))
     how: dict[str, Any] = {
         "since": state.period.since,
-        "until": min(_instant(state.period.until, data.tz), data.now + pd.Timedelta(1, "us")),
+        "until": end,
         "stages": data.stages,
         "pipelines": data.pipelines,
         "users": data.users,
         "tz": data.tz,
     }
+    metric, more = "metrics.changes", ""
+    first: tuple[str, ...] = ()
     try:
         events = notes.of(metrics.changes, history, deals, **how)
     except ArgumentError as error:
         # The window begins before the first snapshot: show what is known of it, and say so.
         notes.add(str(error), "Listed is what is known, wins and losses that were undone included.")
         events = known_changes(history, deals, every=True, **how)
+        metric, more = "known_changes", ", every=True"
+        first = ("from pdframe.metrics.changes import known_changes", "")
     summary = metrics.changes_summary(events)
     newest = events.iloc[::-1].reset_index(drop=True)
     newest["time"] = newest["time"].dt.tz_convert(data.tz)
-    drawn = [Chart("What happened to deals", partial(charts.changes, summary))]
+    by_kind = table(
+        "Events by kind and currency",
+        summary,
+        {
+            "event": "Event",
+            "currency": "Currency",
+            "count": ("Events", count),
+            "deals": ("Deals", count),
+            "value": ("Value", amount),
+        },
+        most=24,
+    )
+    drawn = Chart("What happened to deals", partial(charts.changes, summary), table=by_kind.caption)
+    names = ["history", "stages", "pipelines", *(["users"] if data.users is not None else [])]
+    lists = ", ".join(f"{name}={name}" for name in names[1:])
+    kinds = events["event"].value_counts()
     return View(
         "changes",
         "What changed",
@@ -122,20 +176,9 @@ def changes(data: Data, state: State) -> View:
             Figure("Events", count(len(events))),
             Figure("Deals with events", count(events["deal_id"].nunique())),
         ),
-        tuple(drawn if len(summary) else ()),
+        (drawn,) if len(summary) else (),
         (
-            table(
-                "Events by kind and currency",
-                summary,
-                {
-                    "event": "Event",
-                    "currency": "Currency",
-                    "count": ("Events", count),
-                    "deals": ("Deals", count),
-                    "value": ("Value", amount),
-                },
-                most=24,
-            ),
+            by_kind,
             table(
                 "The newest events",
                 newest,
@@ -151,262 +194,195 @@ def changes(data: Data, state: State) -> View:
             ),
         ),
         notes.every,
-        _code(state, f"account.changes({_days(state)})"),
+        script(
+            *first,
+            *chosen.code(*names),
+            'deals["url"] = account.url("deals", deals["id"])',
+            f"events = {metric}(history, deals, since='{state.period.since:%Y-%m-%d}',"
+            f" until={as_text(end)},",
+            f"    {lists}{more})",
+            "summary = metrics.changes_summary(events)",
+        ),
+        {"events": events, "summary": summary},
+        tuple(
+            Counted(
+                f"{str(kind).capitalize()} ({number:,})",
+                partial(rows_of, events, "event", kind),
+                f"counted = events[events['event'] == {kind!r}]",
+            )
+            for kind, number in kinds.items()
+            if number
+        ),
     )
 
 
 def funnel(data: Data, state: State) -> View:
     """How far the deals of a year came in one pipeline."""
-    deals, notes = filtered(data.deals, state), _Notes()
-    visits = _of_deals(data.visits, deals)
-    pipeline = _pipeline(data, state, visits)
+    # A deal that has left the pipeline since counts in its funnel: the filter is that of visits.
+    chosen, notes = Chosen(data, state.of_all_pipelines), Notes()
+    visits = chosen.of(data.visits)
+    pipeline = _pipeline(state, visits)
     since = state.period.until - pd.DateOffset(months=MONTHS)
-    frame = notes.of(
-        metrics.funnel,
-        visits,
-        data.stages,
-        as_of=data.now,
-        pipeline_id=pipeline,
-        since=since,
-        until=state.period.until,
-        tz=data.tz,
-    )
+    how: dict[str, Any] = {
+        "as_of": data.now,
+        "pipeline_id": pipeline,
+        "since": since,
+        "until": state.period.until,
+        "tz": data.tz,
+    }
+    frame = notes.of(metrics.funnel, visits, data.stages, **how)
     name = _pipeline_name(data, pipeline)
+    rows = table(
+        f"Deals that entered {name} from {since:%Y-%m-%d}, by stage",
+        frame,
+        {
+            "stage": "Stage",
+            "reached": ("Reached", count),
+            "advanced": ("Advanced", count),
+            "lost": ("Lost", count),
+            "open": ("Open", count),
+            "conversion": ("Conversion", share),
+            "share_reached": ("Of all", share),
+        },
+        most=30,
+    )
+    first = frame["reached"].iloc[0] if len(frame) else 0
+    won = frame.loc[frame["stage_id"].isna(), "reached"].sum()
+
+    def reached(place: int) -> pd.DataFrame:
+        return metrics.drill_through(
+            frame.iloc[place], metrics.funnel_deals(visits, data.stages, **how)
+        )
+
     return View(
         "funnel",
         "Funnel",
-        charts=(Chart(f"Funnel of {name}", partial(charts.funnel, frame), 3.8),),
-        tables=(
-            table(
-                f"Deals that entered {name} from {since:%Y-%m-%d}, by stage",
-                frame,
-                {
-                    "stage": "Stage",
-                    "reached": ("Reached", count),
-                    "advanced": ("Advanced", count),
-                    "lost": ("Lost", count),
-                    "open": ("Open", count),
-                    "conversion": ("Conversion", share),
-                    "share_reached": ("Of all", share),
-                },
-                most=30,
-            ),
+        (
+            Figure(f"Entered {name}", count(first)),
+            Figure("Won of them", count(won)),
+            Figure("Share won", share(won / first if first else None)),
         ),
-        notes=notes.every,
-        code=_code(
-            state,
-            "visits, stages = account.stage_visits(), account.stages()",
-            f"metrics.funnel(visits, stages, as_of='{_now(data)}', pipeline_id={pipeline},"
-            f" since='{since:%Y-%m-%d}', until='{state.period.until:%Y-%m-%d}')",
+        (Chart(f"Funnel of {name}", partial(charts.funnel, frame), 3.8, rows.caption),),
+        (rows,),
+        notes.every,
+        script(
+            *chosen.code("visits", "stages"),
+            f"how = {{'as_of': {as_text(data.now)}, 'pipeline_id': {pipeline},",
+            f"    'since': '{since:%Y-%m-%d}', 'until': '{state.period.until:%Y-%m-%d}'}}",
+            "funnel = metrics.funnel(visits, stages, **how)",
+        ),
+        {"funnel": frame},
+        tuple(
+            Counted(
+                f"{row['stage']}: {row['reached']:,} reached it",
+                partial(reached, place),
+                "reached = metrics.funnel_deals(visits, stages, **how)\n"
+                f"counted = metrics.drill_through(funnel.iloc[{place}], reached)",
+            )
+            for place, (_, row) in enumerate(frame.iterrows())
         ),
     )
 
 
 def velocity(data: Data, state: State) -> View:
     """How long deals stay in each stage, and which open deals are late."""
-    deals, notes = filtered(data.deals, state), _Notes()
-    visits = _of_deals(data.visits, deals)
-    pipeline = _pipeline(data, state, visits)
-    own = visits[_is(visits["pipeline_id"], pipeline)]
-    stages = _like(data.stages[data.stages["pipeline_id"].eq(pipeline)], data.stages)
+    chosen, notes = Chosen(data, state.of_all_pipelines), Notes()
+    deals, visits = chosen.deals, chosen.of(data.visits)
+    pipeline = _pipeline(state, visits)
+    own = rows_of(visits, "pipeline_id", pipeline)
+    stages = rows_of(data.stages, "pipeline_id", pipeline)
     frame = notes.of(metrics.stage_velocity, own, stages, as_of=data.now, deals=deals, tz=data.tz)
     aging = notes.of(metrics.deal_aging, deals, visits, data.stages, as_of=data.now, tz=data.tz)
+    aging = rows_of(aging, "pipeline_id", pipeline).drop(columns="url", errors="ignore")
     slowest = aging.sort_values("days_in_stage", ascending=False, kind="stable")
+    urls = slowest["deal_id"].map(deals.set_index("id")["url"])
+    name = _pipeline_name(data, pipeline)
+    tables = (
+        table(
+            "Days in each stage",
+            frame,
+            {
+                "stage": "Stage",
+                "visits": ("Visits", count),
+                "open": ("Open", count),
+                "median_days": ("Median", days),
+                "p75_days": ("3 of 4 within", days),
+                "p90_days": ("9 of 10 within", days),
+            },
+            most=30,
+        ),
+        table(
+            "Open deals, the longest in their stage first",
+            slowest,
+            {
+                "title": "Deal",
+                "owner_name": "Owner",
+                "stage": "Stage",
+                "value": ("Value", amount),
+                "currency": "Currency",
+                "days_in_stage": ("Days", days),
+            },
+            most=8,
+            links=urls,
+        ),
+    )
     drawn = []
     if frame["median_days"].notna().any():
-        title = f"Days in each stage of {_pipeline_name(data, pipeline)}"
-        drawn.append(Chart(title, partial(charts.velocity, frame)))
+        title = f"Days in each stage of {name}"
+        drawn.append(Chart(title, partial(charts.velocity, frame), table=tables[0].caption))
     else:
         notes.add(
             "How long deals stay in a stage is unknown: account.deal_changes() loads the changelogs"
             " that tell it."
         )
     if len(aging):
-        drawn.append(Chart("Open deals by days in their stage", partial(charts.aging, aging)))
+        title = "Open deals by days in their stage"
+        drawn.append(Chart(title, partial(charts.aging, aging), table=tables[1].caption))
+    late = aging[aging["rotten"].fillna(False).astype(bool)]
     return View(
         "velocity",
         "Velocity",
-        charts=tuple(drawn),
-        tables=(
-            table(
-                "Days in each stage",
-                frame,
-                {
-                    "stage": "Stage",
-                    "visits": ("Visits", count),
-                    "open": ("Open", count),
-                    "median_days": ("Median", days),
-                    "p75_days": ("3 of 4 within", days),
-                    "p90_days": ("9 of 10 within", days),
-                },
-                most=30,
-            ),
-            table(
-                "Open deals, the longest in their stage first",
-                slowest,
-                {
-                    "title": "Deal",
-                    "owner_name": "Owner",
-                    "stage": "Stage",
-                    "value": ("Value", amount),
-                    "currency": "Currency",
-                    "days_in_stage": ("Days", days),
-                },
-                most=8,
-                links=slowest["url"],
-            ),
-        ),
-        notes=notes.every,
-        code=_code(
-            state,
-            "deals, visits, stages = account.deals(), account.stage_visits(), account.stages()",
-            f"metrics.stage_velocity(visits, stages, as_of='{_now(data)}', deals=deals)",
-            f"metrics.deal_aging(deals, visits, stages, as_of='{_now(data)}')",
-        ),
-    )
-
-
-def revenue(data: Data, state: State) -> View:
-    """Monthly recurring revenue of won deals, and its movements."""
-    if data.lines is None:
-        return View("revenue", "Recurring revenue", notes=("Line items are unavailable.",))
-    deals, notes = filtered(data.deals, state), _Notes()
-    lines = notes.of(metrics.mrr_lines, _of_deals(data.lines, deals), deals, tz=data.tz)
-    until = (state.period.until - pd.Timedelta(1, "D")).to_period("M")
-    how: dict[str, Any] = {"since": until - MONTHS + 1, "until": until, "rates": data.rates}
-    schedule = notes.of(metrics.mrr_schedule, lines, **how)
-    movements = notes.of(metrics.mrr_movements, lines, **how)
-    mrr, moved = _in(schedule, state.currency), _in(movements, state.currency)
-    if mrr.empty:
-        notes.add(f"No recurring revenue in {state.currency}.")
-        return View("revenue", "Recurring revenue", notes=notes.every)
-    last, first = mrr.iloc[-1], mrr.iloc[0]
-    since = f"in {first['month']:%Y-%m}"
-    return View(
-        "revenue",
-        "Recurring revenue",
         (
-            Figure(
-                f"MRR, {state.currency}", amount(last["mrr"]), f"{amount(first['mrr'])} {since}"
-            ),
-            Figure(
-                f"ARR, {state.currency}", amount(last["arr"]), f"{amount(first['arr'])} {since}"
-            ),
-            Figure("Customers", count(last["customers"]), f"{count(first['customers'])} {since}"),
+            Figure(f"Open in {name}", count(len(aging))),
+            Figure("Median days in their stage", days(aging["days_in_stage"].median())),
+            Figure("Rotten", count(len(late)), note="by the days that the stage allows"),
         ),
-        (
-            Chart("Monthly recurring revenue", partial(charts.mrr, mrr)),
-            Chart("How it moved", partial(charts.movements, moved, data.now)),
-        ),
-        (
-            table(
-                f"Movements by month, {state.currency}",
-                moved,
-                {
-                    "month": "Month",
-                    **{
-                        name: (name.capitalize(), amount)
-                        for name in (
-                            *("start", "new", "reactivation", "expansion"),
-                            *("contraction", "churn", "end"),
-                        )
-                    },
-                },
-            ),
-        ),
+        tuple(drawn),
+        tables,
         notes.every,
-        _code(
-            state,
-            "lines = metrics.mrr_lines(account.deal_products(), account.deals(deleted=True))",
-            f"metrics.mrr_schedule(lines, since='{until - MONTHS + 1}', until='{until}')",
-            f"metrics.mrr_movements(lines, since='{until - MONTHS + 1}', until='{until}')",
+        script(
+            *chosen.code("visits", "stages"),
+            f"own = visits[visits['pipeline_id'] == {pipeline}]",
+            f"own_stages = stages[stages['pipeline_id'] == {pipeline}]",
+            f"as_of = {as_text(data.now)}",
+            "velocity = metrics.stage_velocity(own, own_stages, as_of=as_of, deals=deals)",
+            "aging = metrics.deal_aging(deals, visits, stages, as_of=as_of)",
+            f"aging = aging[aging['pipeline_id'] == {pipeline}]",
         ),
-    )
-
-
-def forecast(data: Data, state: State) -> View:
-    """The range of revenue that the coming months may bring, its record, and the deals in it."""
-    deals, notes = filtered(data.deals, state), _Notes()
-    if data.rates is None:
-        of_one = _is(deals["currency"], state.currency)
-        deals = _like(deals[of_one], deals)
-    visits, history = _of_deals(data.visits, deals), _of_deals(data.history, deals)
-    until = data.now.tz_convert(data.tz).tz_localize(None).to_period("M") + AHEAD
-    how: dict[str, Any] = {"as_of": data.now, "history": history, "tz": data.tz}
-    frame = notes.of(
-        metrics.forecast, deals, visits, data.stages, until=until, rates=data.rates, **how
-    )
-    each = notes.of(metrics.forecast_deals, deals, visits, data.stages, horizons=[until], **how)
-    best = each.sort_values("expected_value", ascending=False, kind="stable")
-    urls = deals.set_index("id")["url"]
-    later = frame.iloc[1:] if len(frame) > 1 else frame
-    record = data.record
-    tables = [
-        table(
-            f"Forecast by month, {state.currency}",
-            frame.assign(month=frame["period"].dt.strftime("%Y-%m")),
-            {
-                "month": "Month",
-                "won_already": ("Won already", amount),
-                "p10": ("9 of 10 above", amount),
-                "mean": ("Expected", amount),
-                "p90": ("1 of 10 above", amount),
-            },
-        ),
-        table(
-            f"Deals with the most expected by the end of {until}",
-            best,
-            {
-                "title": "Deal",
-                "owner_name": "Owner",
-                "stage": "Stage",
-                "value": ("Value", amount),
-                "p_won": ("Win", share),
-                "expected_value": ("Expected", amount),
-                "why": "Why",
-            },
-            most=8,
-            links=best["deal_id"].map(urls),
-        ),
-    ]
-    scored = record[record["actual"].notna()] if record is not None else None
-    if scored is not None and len(scored):
-        hits = scored["covered"].mean()
-        notes.add(
-            f"Of {len(scored):,} forecasts whose period is over, {share(hits)} were right: the"
-            " actual was within the range of 8 in 10."
-        )
-    else:
-        notes.add(
-            "No issued forecast can be scored yet: account.forecast() keeps each one that it"
-            " issues, account.track_record() scores it once its period is over."
-        )
-    return View(
-        "forecast",
-        "Forecast",
+        {"velocity": frame, "aging": aging},
         (
-            Figure(
-                f"Expected {later['period'].iloc[0]:%Y-%m} to {until}, {state.currency}",
-                amount(later["mean"].sum()),
+            Counted(
+                f"Rotten ({len(late):,})",
+                partial(like, late, aging),
+                "counted = aging[aging['rotten'].fillna(False)]",
             ),
-            Figure("Open deals", count(frame["deals_open"].max())),
-        ),
-        (Chart("Forecast by month", partial(charts.forecast, frame)),),
-        tuple(tables),
-        notes.every,
-        _code(
-            state,
-            f"account.forecast('{until}')  # rates=... where deals have several currencies",
-            "account.track_record()",
+            *(
+                Counted(
+                    f"Open in {stage} ({number:,})",
+                    partial(rows_of, aging, "stage", stage),
+                    f"counted = aging[aging['stage'] == {stage!r}]",
+                )
+                for stage, number in aging["stage"].value_counts(sort=False).items()
+            ),
         ),
     )
 
 
 def data_view(data: Data, state: State) -> View:
     """How fresh the data is, what it cost, and what is wrong in it."""
-    deals = filtered(data.deals, state)
-    lines = data.lines
-    notes = _Notes(data.notes)
+    chosen = Chosen(data, state)
+    deals, lines = chosen.deals, data.lines
+    notes = Notes(data.notes)
     tables = [
         table(
             "Cached tables (times are UTC)",
@@ -421,16 +397,25 @@ def data_view(data: Data, state: State) -> View:
             most=30,
         )
     ]
+    code, frames = ["status = account.status()", "noticed = account.warnings()"], {}
     if lines is not None:
-        checks = metrics.data_quality(
+        checks = notes.of(
+            metrics.data_quality,
             deals,
-            _of_deals(data.visits, deals),
+            chosen.of(data.visits),
             data.stages,
-            _of_deals(lines, deals),
+            chosen.of(lines),
             as_of=data.now,
             pipelines=data.pipelines,
             tz=data.tz,
         )
+        code = [
+            *chosen.code("visits", "stages", "products", "pipelines"),
+            "checks = metrics.data_quality(deals, visits, stages, products,"
+            f" as_of={as_text(data.now)}, pipelines=pipelines)",
+            *code,
+        ]
+        frames["checks"] = checks
         findings = checks[checks["count"] > 0]
         findings = findings.assign(check=findings["check"].str.replace("_", " "))
         tables.append(
@@ -473,13 +458,8 @@ def data_view(data: Data, state: State) -> View:
         ),
         tables=tuple(tables),
         notes=notes.every,
-        code=_code(
-            state,
-            "account.status()",
-            "account.warnings()",
-            "metrics.data_quality(account.deals(), account.stage_visits(), account.stages(),"
-            f" account.deal_products(), as_of='{_now(data)}')",
-        ),
+        code=script(*code),
+        frames=frames,
     )
 
 
@@ -509,47 +489,7 @@ def main_currency(data: Data) -> str | None:
     return str(counted.index[0])
 
 
-class _Notes:
-    """What metrics noted, each note once."""
-
-    def __init__(self, notes: Any = ()) -> None:
-        self._notes = dict.fromkeys(notes)
-
-    @property
-    def every(self) -> tuple[str, ...]:
-        return tuple(self._notes)
-
-    def add(self, *notes: str) -> None:
-        self._notes.update(dict.fromkeys(notes))
-
-    def of(self, metric: Callable[..., pd.DataFrame], *frames: Any, **how: Any) -> pd.DataFrame:
-        """Call a metric and keep its notes."""
-        result = metric(*frames, **how)
-        self.add(*result.attrs.get("notes", ()))
-        return result
-
-
-def _in(frame: pd.DataFrame, currency: str | None) -> pd.DataFrame:
-    """Return the rows of one currency."""
-    return _like(frame[_is(frame["currency"], currency)], frame)
-
-
-def _is(column: pd.Series[Any], value: Any) -> pd.Series[bool]:
-    return column.eq(value).fillna(False).astype(bool)
-
-
-def _of_deals(frame: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of these deals."""
-    return _like(frame[frame["deal_id"].isin(deals["id"])], frame)
-
-
-def _like(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    rows = rows.reset_index(drop=True)
-    rows.attrs = dict(frame.attrs)
-    return rows
-
-
-def _pipeline(data: Data, state: State, visits: pd.DataFrame) -> int:
+def _pipeline(state: State, visits: pd.DataFrame) -> int:
     """Return the pipeline that was chosen, else the one with the most deals."""
     if state.pipeline_id is not None:
         return state.pipeline_id
@@ -568,30 +508,11 @@ def _instant(day: pd.Timestamp, tz: str) -> pd.Timestamp:
     return day.tz_localize(tz, ambiguous=True, nonexistent="shift_forward").tz_convert("UTC")
 
 
-def _now(data: Data) -> str:
-    return f"{data.now.tz_convert(data.tz):%Y-%m-%d %H:%M}"
-
-
-def _days(state: State) -> str:
-    return f"'{state.period.since:%Y-%m-%d}', '{state.period.until:%Y-%m-%d}'"
-
-
 def _window(state: State) -> str:
     since, until = state.period.since, state.period.until
     return f"since='{since:%Y-%m-%d}', until='{until:%Y-%m-%d}'"
 
 
-def _code(state: State, *calls: str) -> str:
-    """Return the calls as a script, with what the reader chose."""
-    chosen = [
-        f"deals = deals[deals[{column!r}] == {value!r}]"
-        for column, value in (
-            ("pipeline_id", state.pipeline_id),
-            ("owner_id", state.owner_id),
-            (state.field, state.value),
-        )
-        if column is not None and value is not None
-    ]
-    first, *rest = calls
-    after = [first, *chosen, *rest] if first.startswith("deals") else list(calls)
-    return "\n".join(["from pdframe import metrics", *after])
+def _window_before(state: State) -> str:
+    since, until = state.period.before_since, state.period.before_until
+    return f"since='{since:%Y-%m-%d}', until='{until:%Y-%m-%d}'"
