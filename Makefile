@@ -63,8 +63,9 @@ format: $(READY)  ## let ruff put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pictures: $(READY)  ## run the README's code; write its pictures and outputs
+pictures: $(READY)  ## run the README's code and the gallery's; write pictures, outputs and llms.txt
 	$(BIN)/python -m tests.helpers.readme
+	$(BIN)/python -m tests.helpers.llms
 
 docs: $(READY)  ## build docs/_build/html, warnings are errors, and check every link and resource of it
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env -q -b html -d docs/_build/doctrees docs docs/_build/html

@@ -388,7 +388,7 @@ def _demo(options: argparse.Namespace) -> Result:
             f"Parquet, a folder a table: {cache}\n"
             "Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...\n"
             "                           pdframe sync\n"
-            "Five notebooks, one question each:\n\n"
+            "Six notebooks, one question each:\n\n"
             "    pdframe notebooks pdframe-notebooks"
         )
 

@@ -10,21 +10,43 @@ from textwrap import dedent
 import pytest
 
 from pdframe import Account, errors, fleet, metrics, plot
-from tests.helpers.readme import ROOT, Readme
+from tests.helpers.readme import GALLERY, ROOT, Readme, texts_in
 
 DOCS = ROOT / "docs"
 BUILT = {"_build", "generated"}
 PAGES = [path for path in sorted(DOCS.rglob("*.md")) if not BUILT & {*path.parts}]
-WITH_CODE = [path for path in PAGES if "```python" in path.read_text("utf-8")]
+WITH_CODE = [path for path in PAGES if "```python" in path.read_text("utf-8") and path != GALLERY]
 
 
 @pytest.mark.parametrize("path", WITH_CODE, ids=lambda path: path.stem)
 def test_the_code_of_a_page_prints_what_the_page_shows(path: Path) -> None:
+    """Where an output differs and the new one is right: python -m tests.helpers.readme PAGE."""
+    check_page(path)
+
+
+@pytest.mark.exhaustive
+def test_the_code_of_the_gallery_draws_its_pictures() -> None:
+    """Where a picture differs and the new one is right: make pictures."""
+    check_page(GALLERY)
+
+
+def check_page(path: Path) -> None:
     page = Readme(path).run()
     assert page.blocks == len(re.findall(r"^```python", page.text, re.MULTILINE))
     assert len(page.outputs) == page.text.count("```text")
     for output in page.outputs:
         assert output.shown == dedent(output.printed)
+    assert len(page.pictures) == page.text.count("![")
+    for name, drawn in page.pictures.items():
+        assert texts_in(path.parent / name) == drawn.texts, name
+
+
+def test_the_gallery_shows_every_chart() -> None:
+    text = GALLERY.read_text("utf-8")
+    code = "".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    assert {*re.findall(r"plot\.(\w+)\(", code)} == {*plot.__all__}
+    shown = {*re.findall(r"\]\(gallery/(.+)\)", text)}
+    assert shown == {path.name for path in (DOCS / "gallery").iterdir()}
 
 
 def test_the_reference_has_a_page_for_every_public_name() -> None:

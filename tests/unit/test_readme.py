@@ -7,8 +7,10 @@ from textwrap import dedent
 
 import pytest
 
-from pdframe import Account
+import pdframe
+from pdframe import Account, errors, fleet, metrics, plot, sandbox
 from pdframe.cli import main
+from tests.helpers import llms
 from tests.helpers.readme import ROOT, Readme, texts_in
 
 FUNNEL, MRR, OPEN_DEALS = "docs/funnel.png", "docs/mrr.png", "docs/quickstart.png"
@@ -139,3 +141,30 @@ def test_the_methods_and_commands_that_the_readme_names_exist() -> None:
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0
+
+
+def test_llms_txt_shows_the_public_interface_of_today() -> None:
+    """Where it differs: python -m tests.helpers.llms."""
+    assert llms.FILE.read_text(encoding="utf-8") == llms.text()
+
+
+def test_llms_txt_is_small_and_leads_to_files_that_exist() -> None:
+    text = llms.text()
+    assert len(text.encode()) < 10_000
+    assert max(map(len, text.splitlines())) <= 100
+    for path in re.findall(r"\]\((.+?)\)", text):
+        assert (ROOT / path).is_file(), path
+
+
+def test_llms_txt_has_every_public_name() -> None:
+    text = llms.text()
+    text = re.sub(
+        r"([\w|]+)\|(\w+?)(_follower\w*)",
+        lambda group: " ".join(f"{name}{group[3]}" for name in f"{group[1]}|{group[2]}".split("|")),
+        text,
+    )
+    names = {name for name in dir(Account) if not name.startswith("_")}
+    for module in (pdframe, metrics, plot, fleet, sandbox):
+        names |= {*module.__all__}
+    names |= {name.removesuffix("Error") for name in errors.__all__}
+    assert sorted(name for name in names if not re.search(rf"\b{name}\b", text)) == []
