@@ -6,7 +6,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -219,6 +219,7 @@ class Account:
         self._tz: str | None = None
         self._opened: Store | None = None
         self._latest_visits = LatestVisits()
+        self._withheld: dict[str, tuple[datetime, AccessError]] = {}  # see Syncer
         self._data_warnings = DataWarnings(weakref.proxy(self))
         # An account that is never closed leaves no connection open.
         weakref.finalize(self, client.close)
@@ -463,6 +464,7 @@ class Account:
             policy=Policy(full_every=self._full_every, options=self._options),
             metadata_age=self._metadata_age,
             deletions_age=self._deletions_age,
+            withheld=self._withheld,
         )
 
     def _summary(self) -> tuple[str, list[str]]:
