@@ -78,7 +78,7 @@ def figures_of(
             _points(now, before),
             trend=_win_rates(months),
         ),
-        Figure("Days to a win", days(now.mean_days), days(before.mean_days)),
+        Figure("Days to a win", days(now.mean_days), days(before.mean_days), _longer(now, before)),
         sums("Deals open", "open_at_end"),
         sums(f"Open, {currency}", "open_value_at_end", currency),
     )
@@ -100,11 +100,6 @@ def sales_tables(
     }
     return (
         table(
-            f"{state.period.text} by currency",
-            now.by_currency,
-            {"currency": "Currency", **columns},
-        ),
-        table(
             f"By month, {state.currency}",
             months.assign(month=months["period"].dt.strftime("%Y-%m")),
             {"month": "Month", **columns},
@@ -113,6 +108,11 @@ def sales_tables(
             "Reasons of losses in the period",
             _by_reason(reasons),
             {"reason": "Reason", "deals": ("Deals", count), "share": ("Share", share)},
+        ),
+        table(
+            f"{state.period.text} by currency",
+            now.by_currency,
+            {"currency": "Currency", **columns},
         ),
     )
 
@@ -133,10 +133,9 @@ def _totals(data: Data, deals: pd.DataFrame, since: pd.Timestamp, until: pd.Time
     ends = last.set_index("currency")[list(_AT_END)]
     joined = sums.join(ends).reset_index()
     joined["currency"] = joined["currency"].astype("str").fillna(NONE)
-    each = metrics.sales_velocity(deals, by="currency", **how)
-    weights = each["won"].astype("float64").where(each["mean_days"].notna(), 0.0)
-    mean = (each["mean_days"] * weights).sum() / weights.sum() if weights.sum() else None
-    return _Totals(joined, mean)
+    # Days to a win have no currency: of all deals as if they had one.
+    one = metrics.sales_velocity(deals.assign(currency="XXX"), **how)
+    return _Totals(joined, one["mean_days"].iloc[0] if len(one) else None)
 
 
 def _by_reason(reasons: pd.DataFrame) -> pd.DataFrame:
@@ -166,6 +165,11 @@ def _win_rates(months: pd.DataFrame | None) -> tuple[float, ...]:
 
 def _change(new: float, old: float) -> str:
     return f"{(new - old) / old:+.0%}" if old else ""
+
+
+def _longer(now: _Totals, before: _Totals) -> str:
+    new, old = now.mean_days, before.mean_days
+    return "" if pd.isna(new) or pd.isna(old) else f"{round(new) - round(old):+,} days"
 
 
 def _points(now: _Totals, before: _Totals) -> str:

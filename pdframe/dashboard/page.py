@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from string import Template
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from pdframe._files import write_atomic
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._data import Data, Reporting, collect
+from pdframe.dashboard._forecast import keep_common_sd, until_month
 from pdframe.dashboard._parts import LONG, Chart, Figure, Table, View, escaped, lines
 from pdframe.dashboard.state import State, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
@@ -53,9 +55,9 @@ nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; pa
 .figures > div { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .7rem; }
 .figures dt { color: var(--faint); font-size: .85rem; }
 .figures dd { margin: 0; }
-.value { font-size: 1.45rem; font-weight: 600; display: flex; flex-wrap: wrap;
-  align-items: center; justify-content: space-between; column-gap: .5rem; }
-.value svg { width: 4rem; height: 1.3rem; flex: none; }
+.value { font-size: 1.45rem; font-weight: 600; }
+.figures dt { display: flex; justify-content: space-between; column-gap: .5rem; }
+.figures svg { width: 3.6rem; height: 1.15rem; flex: none; color: var(--ink); }
 .change, .note { font-size: .8rem; }
 .change b { font-weight: 600; }
 .note { color: var(--faint); }
@@ -127,7 +129,7 @@ $parts
 </section>
 """
 )
-_FIGURE = Template('<div><dt>$label</dt><dd class="value">$value</dd>$more</div>')
+_FIGURE = Template('<div><dt>$label$trend</dt><dd class="value">$value</dd>$more</div>')
 _CHART = Template('<figure role="group" aria-label="$title" tabindex="0">$pictures</figure>')
 _TABLE = Template('<div class="$kind" role="region" aria-label="$label" tabindex="0">$table</div>')
 _DETAILS = Template("<details><summary>$summary</summary>$content</details>")
@@ -142,6 +144,7 @@ def report(
     period: Any = None,
     theme: Theme | None = None,
     rates: RateTable | None = None,
+    cancellations: str | None = None,
     refresh: _Refresh = None,
 ) -> Path:
     """Write a report of the account: one HTML page that needs no network.
@@ -149,6 +152,9 @@ def report(
     It shows key figures of the period against the period before, sales by month, what changed, the
     funnel and velocity of the pipeline with the most deals, recurring revenue, the forecast of the
     coming months with its record, and what is wrong in the data. It prints to a few pages.
+
+    The first report of a day keeps its forecast, as `account.forecast` does: once a month of it is
+    over, reports show how right it was.
 
     Parameters
     ----------
@@ -164,6 +170,9 @@ def report(
     rates
         As in `metrics.forecast`: amounts of all currencies in one. None: counts are of all
         currencies, and charts and the forecast show the account's currency.
+    cancellations
+        The column of deals, such as "Cancellation date", that holds the day on which recurring
+        revenue ended. None: line items without an end count forever, and a note says so.
     refresh
         As in `deals`, for all tables that it reads.
 
@@ -175,8 +184,8 @@ def report(
     Raises
     ------
     ArgumentError
-        `path` does not end in .html or its folder is missing, `period` is none or in the future, or
-        there is no such `theme`.
+        `path` does not end in .html or its folder is missing, `period` is none or in the future,
+        or there is no such `theme` or column `cancellations`.
     ImportError
         matplotlib is not installed.
     PdframeError
@@ -191,7 +200,8 @@ def report(
     target = check_report(path, theme)
     from pdframe.dashboard import pictures as _pictures  # noqa: F401  # before any request
 
-    data = collect(self, refresh=refresh, rates=rates)
+    data = collect(self, refresh=refresh, rates=rates, cancellations=cancellations)
+    _issue_forecast(self, data)
     state = State(period_of(period, data.now, data.tz), currency=main_currency(data))
     content = page(data, state, theme)
     try:
@@ -199,6 +209,19 @@ def report(
     except OSError as error:
         raise ArgumentError(f"{target} cannot be written: {error.strerror}.") from None
     return target
+
+
+def _issue_forecast(account: Reporting, data: Data) -> None:
+    """Keep the forecast of today, if none is kept yet; the view says why one is refused."""
+    today = data.now.tz_convert(data.tz).date()
+    if data.record is not None:
+        days = data.record["as_of"].dt.tz_convert(data.tz).dt.date
+        if days.eq(today).any():
+            return
+    by = "currency" if data.rates is None else None
+    with collect_warnings(), suppress(PdframeError):
+        issued = account.forecast(until_month(data), by=by, rates=data.rates, refresh=False)
+        keep_common_sd(data, issued)
 
 
 def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path:
@@ -322,8 +345,12 @@ def _figure(figure: Figure) -> str:
         more += f'<dd class="change">{f"<b>{change}</b> " if change else ""}{before}</dd>'
     if figure.note:
         more += f'<dd class="note">{escaped(figure.note)}</dd>'
-    value = f"<span>{escaped(figure.value)}</span>{_trend(figure.trend)}"
-    return _FIGURE.substitute(label=escaped(figure.label), value=value, more=more)
+    return _FIGURE.substitute(
+        label=escaped(figure.label),
+        trend=_trend(figure.trend),
+        value=escaped(figure.value),
+        more=more,
+    )
 
 
 def _trend(values: Sequence[float]) -> str:
