@@ -135,6 +135,7 @@ _LIVE = """
 .pdframe-dashboard .pd-list, .pdframe-dashboard .pd-code { display: flex; flex-flow: column;
   gap: 6px; border-top: 1px solid var(--pd-line); padding-top: 10px; margin: 6px 0 0;
   align-items: stretch; }
+.pdframe-dashboard .pd-list .pd-table { max-height: 420px; overflow-y: auto; }
 .pdframe-dashboard .pd-list > .widget-dropdown { max-width: 420px; flex: none; }
 .pdframe-dashboard .pd-code > .jupyter-button { align-self: flex-start; }
 .pdframe-dashboard .pd-code .widget-textarea { flex-direction: column; width: 100%; height: auto;

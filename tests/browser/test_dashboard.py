@@ -106,10 +106,14 @@ def test_the_dashboard_in_a_notebook(
     lab: Lab, page: Page, axe: str, pictures: Path, app: App, theme: str
 ) -> None:
     from tests.helpers.notebook_page import NotebookPage
+    from tests.helpers.voila_page import write_notebook
 
     lab.choose(f"JupyterLab {theme}")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    notebook = NotebookPage(page, lab, pictures, app=app)
+    write_notebook(lab.work / f"{app}.ipynb", [""])
+    notebook = NotebookPage(page, lab, pictures, app=app, name=f"{app}.ipynb")
+    # Tall: a picture of the dashboard is that of all of it.
+    notebook.page.set_viewport_size({"width": 1400, "height": 2200})
     notebook.run(SETUP)
     notebook.run(SHOW)
     board = Board(notebook.page, pictures, f"{app}_{theme.lower()}")
@@ -166,9 +170,6 @@ def test_the_dashboard_in_a_notebook(
     ran = notebook.run(f"{copied}\nprint('same', sales['created'].sum(), sales['won'].sum())")
     assert f"same {expected[0]} {expected[1]}" in ran.inner_text()
 
-    board.page.set_viewport_size({"width": 480, "height": 900})
-    board.box.scroll_into_view_if_needed()
-    board.picture("narrow")
     assert "attacked" not in board.page.title()
     assert not notebook.errors
 
@@ -211,6 +212,9 @@ def test_the_dashboard_in_voila(voila_page: str, page: Page, axe: str, pictures:
         assert set(classes) == {f"pd-on-{scheme}"}
         assert_accessible(page, axe, LIVE)
         board.picture(scheme)
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    board.picture("narrow")
     assert "attacked" not in page.title()
     assert foreign <= {CDN}
     assert not messages

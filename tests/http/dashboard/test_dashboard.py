@@ -140,7 +140,7 @@ def test_each_control_changes_what_is_shown(board: Dashboard, data: Data) -> Non
     assert "2025-01-01 to 2025-12-31" in html(board)
 
 
-def test_a_quota_is_asked_for_with_the_forecast_alone(board: Dashboard) -> None:
+def test_a_quota_belongs_to_the_forecast_alone(board: Dashboard) -> None:
     quota = control(board, "Quota a month")
     assert quota.layout.display == "none"
     views(board).value = "forecast"
