@@ -18,6 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -134,6 +135,16 @@ class Readme:
     def _take_picture(self, example: Example) -> None:
         (number,) = plt.get_fignums()
         self.pictures[example.parsed] = picture(plt.figure(number))
+
+
+def recipe(page: str, name: str) -> CodeType:
+    """Return the one block of a page of docs/how-to that names something and is marked `py`: it
+    needs packages that the other blocks of the page do not.
+    """
+    path = ROOT / "docs" / "how-to" / page
+    blocks = re.findall(r"^```py\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (text,) = [block for block in blocks if name in block]
+    return compile(text, path.name, "exec")
 
 
 @contextlib.contextmanager

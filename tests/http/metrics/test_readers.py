@@ -292,6 +292,7 @@ def test_charts_draw_results_of_any_dtype(backend: Any, material: Any) -> None:
 
 def test_an_exported_file_names_the_timezone_of_its_account(material: Any) -> None:
     folder = material[0]
+    # What today is would be another content each day.
     assert pd.read_parquet(folder / "parquet" / "frame-deals.parquet").attrs == {
         "tz": "Europe/Tallinn"
     }
