@@ -118,10 +118,10 @@ def weighted_pipeline(
     places = np.sort(places)
     table = np.zeros((len(shown) + 1, len(places)))
     np.add.at(table, (rank, column), weighted)
-    whole = np.bincount(column, value, minlength=len(places)).astype(np.float64)
-    _draw(ax, places, whole, table, shown if several else ["value x probability"], more)
+    total = np.bincount(column, value, minlength=len(places)).astype(np.float64)
+    _draw(ax, places, total, table, shown if several else ["value x probability"], more)
     _name_places(ax, kind, (first, last), outside)
-    months.money_axis(ax, min(whole.min(), 0.0), max(whole.max(), 0.0), currency)
+    months.money_axis(ax, min(total.min(), 0.0), max(total.max(), 0.0), currency)
     _write_sums(ax, places, table.sum(axis=0))
     style.legend_below(ax)
     count = int(deals.sum())
@@ -139,7 +139,7 @@ def weighted_pipeline(
 def _draw(
     ax: Axes,
     places: style.Floats,
-    whole: style.Floats,
+    total: style.Floats,
     table: style.Floats,
     names: list[str],
     more: int,
@@ -152,7 +152,7 @@ def _draw(
         colors.append(style.blend(style.GREY, pen.paper, 0.5))
     ax.bar(
         places,
-        whole,
+        total,
         width=0.8,
         facecolor=style.blend(style.GREY, pen.paper, 0.18),
         edgecolor=pen.faint,

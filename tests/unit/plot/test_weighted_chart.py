@@ -50,8 +50,8 @@ def test_bars_of_value_are_filled_to_the_weighted_value() -> None:
     assert list(places) == ["overdue", "no date", "2026-07", "2026-08", "2026-09"]
     assert places["overdue"] < places["2026-07"] < places["2026-09"] < places["no date"]
     at = [places[name] for name in ("overdue", "2026-07", "2026-08", "2026-09", "no date")]
-    whole, weighted = [100.0, 400.0, 0.0, 50.0, 250.0], [40.0, 100.0, 0.0, 50.0, 60.0]
-    assert bars(ax, "value of the deals") == list(zip(at, whole, strict=True))
+    total, weighted = [100.0, 400.0, 0.0, 50.0, 250.0], [40.0, 100.0, 0.0, 50.0, 60.0]
+    assert bars(ax, "value of the deals") == list(zip(at, total, strict=True))
     assert bars(ax, "value x probability") == list(zip(at, weighted, strict=True))
     said = texts(ax)
     assert "€250 weighted, of €800 in 10 open deals" in said
