@@ -28,6 +28,7 @@ from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.messages import DataWarnings
 from pdframe.cache.store import Store
+from pdframe.dashboard.live import dashboard
 from pdframe.dashboard.page import report
 from pdframe.errors import AccessError, CacheError
 from pdframe.frames.convert import shorten
@@ -51,7 +52,7 @@ _MAIN = {
     "lists": ("stages", "pipelines", "users"),
     "history": ("stage_visits", "deal_history", "deal_changes", "changes"),
     "the cache": ("sync", "status", "estimate", "warnings"),
-    "more": ("fields", "search", "deal", "forecast", "export", "report"),
+    "more": ("fields", "search", "deal", "forecast", "export", "report", "dashboard"),
 }
 """What people mean most often, for the error of a name that is like none."""
 _ME_COLUMNS = (
@@ -273,6 +274,7 @@ class Account:
     url = url
     export = export
     report = report
+    dashboard = dashboard
 
     @property
     def company(self) -> str:

@@ -8,10 +8,11 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import pandas as pd
 
+from pdframe._advice import did_you_mean
 from pdframe._warnings import collect_warnings
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
-from pdframe.errors import AccessError, NotCachedError, PdframeError
+from pdframe.errors import AccessError, ArgumentError, NotCachedError, PdframeError
 from pdframe.metrics.currency import RateTable
 
 __all__ = ["Data", "Reporting", "collect"]
@@ -63,6 +64,16 @@ class Reporting(Protocol):
     def track_record(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
         """Score the forecasts that were issued."""
 
+    def forecast(
+        self,
+        until: Any,
+        *,
+        by: str | Sequence[str] | None = ...,
+        rates: RateTable | None = ...,
+        refresh: _Refresh = ...,
+    ) -> pd.DataFrame:
+        """Forecast the revenue of coming periods, and keep the forecast."""
+
     def fields(self, table: str | None = ...) -> pd.DataFrame:
         """List the fields of a table."""
 
@@ -103,6 +114,8 @@ class Data:
         API tokens spent today.
     rates
         Of currencies; None: each has its own figures.
+    cancellations
+        The column of deals with the day on which recurring revenue ended; None: unknown.
     notes
         What was unavailable, and why.
     custom
@@ -127,6 +140,7 @@ class Data:
     noticed: pd.DataFrame
     tokens_today: int
     rates: RateTable | None = None
+    cancellations: str | None = None
     notes: Sequence[str] = ()
     custom: Sequence[str] = ()
     computed: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -140,12 +154,18 @@ class Data:
 
 
 def collect(
-    account: Reporting, *, refresh: _Refresh = None, rates: RateTable | None = None
+    account: Reporting,
+    *,
+    refresh: _Refresh = None,
+    rates: RateTable | None = None,
+    cancellations: str | None = None,
 ) -> Data:
     """Load what the views read. Warnings of the data are not issued: the views show them.
 
     Raises
     ------
+    ArgumentError
+        Deals have no column `cancellations`.
     PdframeError
         Deals, stages or pipelines are unavailable.
     """
@@ -163,6 +183,11 @@ def collect(
     with collect_warnings():
         deals = account.deals(refresh=refresh, deleted=True)
         deals["url"] = account.url("deals", deals["id"])
+        if cancellations is not None and cancellations not in deals.columns:
+            raise ArgumentError(
+                f"cancellations={cancellations!r} is no column of deals."
+                f" {did_you_mean(cancellations, deals.columns)}".strip()
+            )
         fields = account.fields("deals")
         stages, pipelines = account.stages(refresh=refresh), account.pipelines(refresh=refresh)
         users = optional(lambda: account.users(refresh=refresh))
@@ -193,6 +218,7 @@ def collect(
             noticed=account.warnings(),
             tokens_today=account.tokens_today,
             rates=rates,
+            cancellations=cancellations,
             notes=tuple(notes),
             custom=[name for name in fields.loc[fields["is_custom"], "column"] if name in deals],
         )

@@ -22,9 +22,10 @@ from pdframe.dashboard._parts import (
     share,
     table,
 )
+from pdframe.dashboard._record import last_forecasts, record_figure, record_table
 from pdframe.dashboard.state import State
 
-__all__ = ["forecast"]
+__all__ = ["forecast", "keep_common_sd", "until_month"]
 
 AHEAD = 3
 """Months that are forecast after the current one."""
@@ -40,7 +41,7 @@ class _Model:
 
     def __init__(self, data: Data, state: State, chosen: Chosen, notes: Notes) -> None:
         self._data, self._state, self._chosen, self._notes = data, state, chosen, notes
-        self.until = data.now.tz_convert(data.tz).tz_localize(None).to_period("M") + AHEAD
+        self.until = until_month(data)
         self._by = ["currency"] if data.rates is None else []
         if not chosen.is_all:
             self._by.append(_CHOSEN)
@@ -131,11 +132,7 @@ class _Model:
             common_sd=data.computed.get("common_sd"),
             tz=data.tz,
         )
-        if "common_sd" in result.columns and len(result) and "common_sd" not in data.computed:
-            # That of the whole account, whatever is chosen: the slowest part, computed once.
-            data.computed["common_sd"] = float(result["common_sd"].iloc[0])
-            of_it = [text for text in result.attrs.get("notes", ()) if "common_sd" in text]
-            data.computed["common_sd notes"] = of_it
+        keep_common_sd(data, result)
         self._notes.add(*data.computed.get("common_sd notes", ()))
         return result
 
@@ -160,6 +157,7 @@ def forecast(data: Data, state: State) -> View:
         )
     best = each.sort_values("expected_value", ascending=False, kind="stable")
     urls = data.deals.set_index("id")["url"]
+    record = last_forecasts(data.record, state.currency) if chosen.is_all else None
     later = months.iloc[1:] if len(months) > 1 else months
     figures = [
         Figure(
@@ -167,6 +165,7 @@ def forecast(data: Data, state: State) -> View:
             amount(later["mean"].sum()),
         ),
         Figure("Open deals", count(months["deals_open"].max())),
+        record_figure(record),
     ]
     by_month = table(
         f"Forecast by month, {state.currency}",
@@ -203,12 +202,19 @@ def forecast(data: Data, state: State) -> View:
         frames["goal"] = goal
         tables.insert(1, _goal(goal, state))
         figures.append(Figure(f"Quota reached in {goal['period'].iloc[0]:%Y-%m}", _chance(goal)))
-    _add_record(notes, data)
+    if record is not None:
+        tables.append(record_table(record, state.currency))
     return View(
         "forecast",
         "Forecast",
         tuple(figures),
-        (Chart("Forecast by month", partial(charts.forecast, months), table=by_month.caption),),
+        (
+            Chart(
+                "Forecast by month",
+                partial(charts.forecast, months, record),
+                table=by_month.caption,
+            ),
+        ),
         tuple(tables),
         notes.every,
         script(*model.code()),
@@ -226,6 +232,19 @@ def forecast(data: Data, state: State) -> View:
             ),
         ),
     )
+
+
+def until_month(data: Data) -> pd.Period:
+    """Return the last month that is forecast."""
+    return data.now.tz_convert(data.tz).tz_localize(None).to_period("M") + AHEAD
+
+
+def keep_common_sd(data: Data, forecast: pd.DataFrame) -> None:
+    """Keep the `common_sd` of a forecast of the whole account for others: its slowest part."""
+    if "common_sd" in forecast.columns and len(forecast) and "common_sd" not in data.computed:
+        data.computed["common_sd"] = float(forecast["common_sd"].iloc[0])
+        of_it = [text for text in forecast.attrs.get("notes", ()) if "common_sd" in text]
+        data.computed["common_sd notes"] = of_it
 
 
 def _of_band(each: pd.DataFrame, band: object) -> pd.DataFrame:
@@ -248,23 +267,6 @@ def _goal(goal: pd.DataFrame, state: State) -> Table:
             "probability": ("Probability", share),
         },
     )
-
-
-def _add_record(notes: Notes, data: Data) -> None:
-    """Note how often issued forecasts were right."""
-    record = data.record
-    scored = record[record["actual"].notna()] if record is not None else None
-    if scored is not None and len(scored):
-        hits = scored["covered"].mean()
-        notes.add(
-            f"Of {len(scored):,} forecasts whose period is over, {share(hits)} were right: the"
-            " actual was within the range of 8 in 10."
-        )
-    else:
-        notes.add(
-            "No issued forecast can be scored yet: account.forecast() keeps each one that it"
-            " issues, account.track_record() scores it once its period is over."
-        )
 
 
 def _dictionary(texts: dict[str, str]) -> str:

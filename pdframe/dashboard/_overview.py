@@ -38,8 +38,20 @@ class _Totals:
         return self.of("won") / closed if closed else None
 
 
-def figures_of(data: Data, state: State, deals: pd.DataFrame) -> tuple[Figure, ...]:
-    """Return the key figures: counts of all currencies, amounts of the state's, others beside."""
+def figures_of(
+    data: Data, state: State, deals: pd.DataFrame, months: pd.DataFrame | None = None
+) -> tuple[Figure, ...]:
+    """Return the key figures: counts of all currencies, amounts of the state's, others beside.
+
+    Parameters
+    ----------
+    data, state
+        As of a view.
+    deals
+        The deals that the reader chose.
+    months
+        Their `metrics.sales_by_period` by month, in all currencies; None: figures have no trend.
+    """
     now, before = _both(data, state, deals)
     currency = state.currency
     others = [
@@ -52,14 +64,21 @@ def figures_of(data: Data, state: State, deals: pd.DataFrame) -> tuple[Figure, .
     def sums(label: str, name: str, money: str | None = None, note: str = "") -> Figure:
         new, old = now.of(name, money), before.of(name, money)
         write = count if money is None else amount
-        return Figure(label, write(new), write(old), _change(new, old), note)
+        trend = _trend(months, name, money)
+        return Figure(label, write(new), write(old), _change(new, old), note, trend)
 
     return (
         sums("New deals", "created"),
         sums("Deals won", "won"),
         sums(f"Won, {currency}", "won_value", currency, beside),
-        Figure("Win rate", share(now.win_rate), share(before.win_rate), _points(now, before)),
-        Figure("Days to a win", days(now.mean_days), days(before.mean_days)),
+        Figure(
+            "Win rate",
+            share(now.win_rate),
+            share(before.win_rate),
+            _points(now, before),
+            trend=_win_rates(months),
+        ),
+        Figure("Days to a win", days(now.mean_days), days(before.mean_days), _longer(now, before)),
         sums("Deals open", "open_at_end"),
         sums(f"Open, {currency}", "open_value_at_end", currency),
     )
@@ -76,15 +95,10 @@ def sales_tables(
         "won_value": ("Won value", amount),
         "lost": ("Lost", count),
         "lost_value": ("Lost value", amount),
-        "open_at_end": ("Open at the end", count),
+        "open_at_end": ("Open", count),
         "open_value_at_end": ("Open value", amount),
     }
     return (
-        table(
-            f"{state.period.text} by currency",
-            now.by_currency,
-            {"currency": "Currency", **columns},
-        ),
         table(
             f"By month, {state.currency}",
             months.assign(month=months["period"].dt.strftime("%Y-%m")),
@@ -94,6 +108,11 @@ def sales_tables(
             "Reasons of losses in the period",
             _by_reason(reasons),
             {"reason": "Reason", "deals": ("Deals", count), "share": ("Share", share)},
+        ),
+        table(
+            f"{state.period.text} by currency",
+            now.by_currency,
+            {"currency": "Currency", **columns},
         ),
     )
 
@@ -114,10 +133,9 @@ def _totals(data: Data, deals: pd.DataFrame, since: pd.Timestamp, until: pd.Time
     ends = last.set_index("currency")[list(_AT_END)]
     joined = sums.join(ends).reset_index()
     joined["currency"] = joined["currency"].astype("str").fillna(NONE)
-    each = metrics.sales_velocity(deals, by="currency", **how)
-    weights = each["won"].astype("float64").where(each["mean_days"].notna(), 0.0)
-    mean = (each["mean_days"] * weights).sum() / weights.sum() if weights.sum() else None
-    return _Totals(joined, mean)
+    # Days to a win have no currency: of all deals as if they had one.
+    one = metrics.sales_velocity(deals.assign(currency="XXX"), **how)
+    return _Totals(joined, one["mean_days"].iloc[0] if len(one) else None)
 
 
 def _by_reason(reasons: pd.DataFrame) -> pd.DataFrame:
@@ -127,8 +145,31 @@ def _by_reason(reasons: pd.DataFrame) -> pd.DataFrame:
     return sums.sort_values("deals", ascending=False, kind="stable")
 
 
+def _trend(
+    months: pd.DataFrame | None, name: str, currency: str | None = None
+) -> tuple[float, ...]:
+    """Return the sums of each month, of one currency if one is given."""
+    if months is None:
+        return ()
+    rows = months if currency is None else months[months["currency"].eq(currency)]
+    return tuple(rows.groupby("period")[name].sum().astype("float64"))
+
+
+def _win_rates(months: pd.DataFrame | None) -> tuple[float, ...]:
+    """Return the share won of the deals closed in each month; empty where one has none."""
+    won, lost = _trend(months, "won"), _trend(months, "lost")
+    if any(not one + other for one, other in zip(won, lost, strict=True)):
+        return ()
+    return tuple(one / (one + other) for one, other in zip(won, lost, strict=True))
+
+
 def _change(new: float, old: float) -> str:
     return f"{(new - old) / old:+.0%}" if old else ""
+
+
+def _longer(now: _Totals, before: _Totals) -> str:
+    new, old = now.mean_days, before.mean_days
+    return "" if pd.isna(new) or pd.isna(old) else f"{round(new) - round(old):+,} days"
 
 
 def _points(now: _Totals, before: _Totals) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "LONG",
     "Chart",
     "Counted",
     "Figure",
@@ -34,6 +35,8 @@ __all__ = [
 NONE = "–"
 _WIDEST = 120
 """Characters of a cell."""
+LONG = 36
+"""Characters of a cell that is broken into lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Figure:
         The difference, as text, empty where it is unknown.
     note
         What the value leaves out.
+    trend
+        Its values by month, the newest last; empty: none is drawn.
     """
 
     label: str
@@ -55,6 +60,7 @@ class Figure:
     before: str = ""
     change: str = ""
     note: str = ""
+    trend: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +127,12 @@ class Table:
     def _cells(self, number: int, row: tuple[Any, ...]) -> str:
         cells = []
         for place, (name, cell) in enumerate(zip(self.rows.columns, row, strict=True)):
-            text = escaped(cell if len(cell) <= _WIDEST else f"{cell[: _WIDEST - 1]}…")
+            text = escaped(_shortened(cell))
             address = self.links[number] if self.links and not place else ""
             if _is_page(address):
                 text = f'<a href="{escaped(address)}" rel="noreferrer">{text or NONE}</a>'
-            cells.append(f"<td{self._kind(name)}>{text}</td>")
+            kind = ' class="long"' if len(cell) > LONG else self._kind(name)
+            cells.append(f"<td{kind}>{text}</td>")
         return "".join(cells)
 
     def _kind(self, name: str) -> str:
@@ -219,12 +226,13 @@ def table(
     links
         Addresses, a row each.
     """
+    shown = frame.head(most)
     chosen = {
         name: _Column(how) if isinstance(how, str) else _Column(how[0], how[1], is_number=True)
         for name, how in columns.items()
-        if name in frame.columns
+        # A column without any value has nothing to compare.
+        if name in frame.columns and (shown[name].notna().any() or shown.empty)
     }
-    shown = frame.head(most)
     rows = pd.DataFrame(
         {how.label: [how.text(cell) for cell in shown[name]] for name, how in chosen.items()},
         dtype=object,
@@ -279,6 +287,13 @@ def share(number: Any) -> str:
 def days(number: Any) -> str:
     """Return a number of days."""
     return NONE if pd.isna(number) else f"{float(number):,.0f}"
+
+
+def _shortened(cell: str) -> str:
+    if len(cell) <= _WIDEST:
+        return cell
+    cut = cell[: _WIDEST - 1]
+    return f"{cut.rpartition(' ')[0] or cut} …"
 
 
 def _is_page(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,10 +27,18 @@ def revenue(data: Data, state: State) -> View:
     if data.lines is None:
         return View("revenue", "Recurring revenue", notes=("Line items are unavailable.",))
     chosen, notes = Chosen(data, state), Notes()
-    lines = notes.of(metrics.mrr_lines, chosen.of(data.lines), chosen.deals, tz=data.tz)
-    until = (state.period.until - pd.Timedelta(1, "D")).to_period("M")
+    lines = notes.of(
+        metrics.mrr_lines,
+        chosen.of(data.lines),
+        chosen.deals,
+        cancellations=data.cancellations,
+        tz=data.tz,
+    )
+    until = _last_month(state.period.until)
     how: dict[str, Any] = {"since": until - MONTHS + 1, "until": until, "rates": data.rates}
     schedule = notes.of(metrics.mrr_schedule, lines, **how)
+    month = _last_month(state.period.before_until)
+    before = metrics.mrr_schedule(lines, since=month, until=month, rates=data.rates)
     movements = notes.of(metrics.mrr_movements, lines, **how)
     mrr, moved = (in_currency(frame, state.currency) for frame in (schedule, movements))
     if mrr.empty:
@@ -37,14 +46,14 @@ def revenue(data: Data, state: State) -> View:
         return View("revenue", "Recurring revenue", notes=notes.every)
     rows = table(
         f"Movements by month, {state.currency}",
-        moved,
+        moved.assign(month=moved["month"].dt.strftime("%Y-%m")),
         {"month": "Month", **{name: (name.capitalize(), amount) for name in _MOVEMENTS}},
     )
     how_text = arguments(data, since=f"'{until - MONTHS + 1}'", until=f"'{until}'")
     return View(
         "revenue",
         "Recurring revenue",
-        _figures(mrr, state.currency),
+        _figures(mrr, in_currency(before, state.currency), state.currency),
         (
             Chart("Monthly recurring revenue", partial(charts.mrr, mrr), table=rows.caption),
             Chart("How it moved", partial(charts.movements, moved, data.now), table=rows.caption),
@@ -53,7 +62,7 @@ def revenue(data: Data, state: State) -> View:
         notes.every,
         script(
             *chosen.code("products"),
-            "lines = metrics.mrr_lines(products, deals)",
+            f"lines = metrics.mrr_lines(products, deals{_cancellations(data)})",
             f"how = {how_text}",
             "mrr = metrics.mrr_schedule(lines, **how)",
             f"mrr = mrr[mrr['currency'] == {state.currency!r}]",
@@ -65,13 +74,30 @@ def revenue(data: Data, state: State) -> View:
     )
 
 
-def _figures(mrr: pd.DataFrame, currency: str | None) -> tuple[Figure, ...]:
-    last, first = mrr.iloc[-1], mrr.iloc[0]
-    since = f"in {first['month']:%Y-%m}"
+def _cancellations(data: Data) -> str:
+    return "" if data.cancellations is None else f", cancellations={data.cancellations!r}"
+
+
+def _last_month(until: pd.Timestamp) -> pd.Period:
+    return (until - pd.Timedelta(1, "D")).to_period("M")
+
+
+def _figures(mrr: pd.DataFrame, before: pd.DataFrame, currency: str | None) -> tuple[Figure, ...]:
+    """Return the figures of the last month against the last one of the period before."""
+    last, first = mrr.iloc[-1], before.iloc[0] if len(before) else None
+
+    def figure(label: str, name: str, text: Callable[[Any], str]) -> Figure:
+        value, trend = last[name], tuple(mrr[name].astype("float64"))
+        if first is None:
+            return Figure(label, text(value), trend=trend)
+        old = f"{text(first[name])} in {first['month']:%Y-%m}"
+        change = f"{value / first[name] - 1:+.0%}" if first[name] else ""
+        return Figure(label, text(value), old, change, trend=trend)
+
     return (
-        Figure(f"MRR, {currency}", amount(last["mrr"]), f"{amount(first['mrr'])} {since}"),
-        Figure(f"ARR, {currency}", amount(last["arr"]), f"{amount(first['arr'])} {since}"),
-        Figure("Customers", count(last["customers"]), f"{count(first['customers'])} {since}"),
+        figure(f"MRR, {currency}", "mrr", amount),
+        figure(f"ARR, {currency}", "arr", amount),
+        figure("Customers", "customers", count),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any, Literal, TypeAlias
@@ -12,7 +14,8 @@ from typing import Any, Literal, TypeAlias
 from pdframe._files import write_atomic
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._data import Data, Reporting, collect
-from pdframe.dashboard._parts import Chart, Figure, Table, View, escaped, lines
+from pdframe.dashboard._forecast import keep_common_sd, until_month
+from pdframe.dashboard._parts import LONG, Chart, Figure, Table, View, escaped, lines
 from pdframe.dashboard.state import State, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
 from pdframe.errors import ArgumentError, PdframeError
@@ -25,8 +28,10 @@ Theme: TypeAlias = Literal["light", "dark"]
 _ENDINGS = (".html", ".htm")
 _THEMES: tuple[Theme, ...] = ("light", "dark")
 
-_NARROW = 15
-"""Width of a table that stands beside another part: a column of texts counts 3, of numbers 2."""
+_NARROW = 74
+"""Characters of a row of a table that stands beside another part."""
+_PADDING = 2
+"""Characters between two columns."""
 _COLORS = {
     "light": "--paper: #ffffff; --ink: #1d2125; --faint: #596069; --line: #d5d9de;"
     " --link: #0b57a4; color-scheme: light;",
@@ -36,48 +41,59 @@ _COLORS = {
 _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 78rem; padding: 1.5rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.45 system-ui, sans-serif; overflow-wrap: break-word; }
-a { color: var(--link); }
+  color: var(--ink); font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: break-word; }
+a, summary { color: var(--link); }
 h1 { font-size: 1.7rem; margin: 0; }
 h2 { font-size: 1.25rem; margin: 2rem 0 .6rem; border-top: 1px solid var(--line);
   padding-top: .8rem; }
-header p, .note, .before, caption, figcaption { color: var(--faint); }
+h3 { font-size: 1rem; margin: .8rem 0 .2rem; }
+header p { margin: .3rem 0; }
+header p, .faint, caption { color: var(--faint); }
 nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; padding: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr));
   gap: .6rem; margin: 0; padding: 0; }
 .figures > div { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .7rem; }
 .figures dt { color: var(--faint); font-size: .85rem; }
 .figures dd { margin: 0; }
 .value { font-size: 1.45rem; font-weight: 600; }
-.before { font-size: .8rem; }
+.figures dt { display: flex; justify-content: space-between; column-gap: .5rem; }
+.figures svg { width: 3.6rem; height: 1.15rem; flex: none; color: var(--ink); }
+.change, .note { font-size: .8rem; }
+.change b { font-weight: 600; }
+.note { color: var(--faint); }
 .parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
   gap: .6rem 1.6rem; margin-top: 1rem; }
 .wide { grid-column: 1 / -1; }
-figure { margin: 0; }
-figure img { width: 100%; height: auto; display: block; }
+figure { margin: 0; overflow-x: auto; }
+figure img { width: 100%; height: auto; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; }
 caption { text-align: left; padding: .3rem 0; }
-th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; max-width: 26rem; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; white-space: nowrap; }
+td.long { white-space: normal; min-width: 16rem; max-width: 30rem; }
+th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; }
 pre { overflow-x: auto; border: 1px solid var(--line); padding: .6rem; font-size: .8rem; }
-summary { cursor: pointer; color: var(--link); margin-top: .5rem; }
-.on-dark { display: none; }
+summary { cursor: pointer; margin-top: .5rem; }
+.notes { font-size: .9rem; margin: .2rem 0; padding-left: 1.2rem; }
+figure img { display: none; }
+@media screen and (max-width: 40rem) { body { padding: 1rem; } figure img { min-width: 32rem; } }
 """
-_ON_DARK = ".on-dark { display: block; } .on-light { display: none; }"
 _PRINT = """
 @page { size: A4; margin: 11mm; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 9.5px; }
-  nav, details, .code { display: none; }
-  h1 { font-size: 17px; } h2 { font-size: 13px; margin: 7px 0 3px; padding-top: 4px; }
-  .figures { grid-template-columns: repeat(7, 1fr); gap: 4px; }
-  .figures > div { padding: 2px 5px; } .value { font-size: 14px; }
-  .parts { grid-template-columns: 1fr 1fr; gap: 4px 12px; margin-top: 4px; }
-  table { font-size: 8px; } th, td { padding: 1px 5px 1px 0; line-height: 1.25; }
-  .table { overflow: visible; }
-  figure, tr, .figures > div { break-inside: avoid; } h2 { break-after: avoid; }
+  html { font-size: 9.5px; }
+  body { max-width: none; padding: 0; }
+  nav, details { display: none; }
+  h2 { margin: .9rem 0 .4rem; padding-top: .5rem; }
+  .figures { grid-template-columns: repeat(6, 1fr); gap: .4rem; }
+  .parts { grid-template-columns: 1fr 1fr; gap: .4rem 1.2rem; margin-top: .5rem; }
+  th, td { padding: .1rem .5rem .1rem 0; line-height: 1.3; white-space: normal; }
+  td.long { min-width: 0; } td.number { white-space: nowrap; }
+  figure, .table { overflow: visible; }
+  figure, tr, li, .figures > div { break-inside: avoid; }
+  h2, h3, .figures, caption { break-after: avoid; }
+  .notes { font-size: .85rem; line-height: 1.3; }
   a { color: inherit; text-decoration: none; }
 }
 """
@@ -90,15 +106,15 @@ _PAGE = Template(
 <meta name="referrer" content="no-referrer">
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>$title</title>
+<title>$title: sales report, $period</title>
 <style>$style</style>
 </head>
 <body>
 <header>
 <h1>$title</h1>
-<p>$period, compared with $before. As of $now ($tz).</p>
+<p>Sales report, $period, compared with $before. As of $now ($tz).</p>
 </header>
-<nav aria-label="Views"><ul>$links</ul></nav>
+<nav aria-label="Parts of the report"><ul>$links</ul></nav>
 <main>
 $views
 </main>
@@ -113,12 +129,12 @@ $parts
 </section>
 """
 )
-_FIGURE = Template(
-    '<div><dt>$label</dt><dd class="value">$value</dd><dd class="before">$before</dd></div>'
-)
-_CHART = Template("<figure>$pictures<figcaption>$title</figcaption></figure>")
+_FIGURE = Template('<div><dt>$label$trend</dt><dd class="value">$value</dd>$more</div>')
+_CHART = Template('<figure role="group" aria-label="$title" tabindex="0">$pictures</figure>')
 _TABLE = Template('<div class="$kind" role="region" aria-label="$label" tabindex="0">$table</div>')
 _DETAILS = Template("<details><summary>$summary</summary>$content</details>")
+_NOTES = "notes", "Notes"
+"""Id and heading of what the figures leave out, of all views, at the end of the page."""
 
 
 def report(
@@ -128,6 +144,7 @@ def report(
     period: Any = None,
     theme: Theme | None = None,
     rates: RateTable | None = None,
+    cancellations: str | None = None,
     refresh: _Refresh = None,
 ) -> Path:
     """Write a report of the account: one HTML page that needs no network.
@@ -135,6 +152,9 @@ def report(
     It shows key figures of the period against the period before, sales by month, what changed, the
     funnel and velocity of the pipeline with the most deals, recurring revenue, the forecast of the
     coming months with its record, and what is wrong in the data. It prints to a few pages.
+
+    The first report of a day keeps its forecast, as `account.forecast` does: once a month of it is
+    over, reports show how right it was.
 
     Parameters
     ----------
@@ -150,6 +170,9 @@ def report(
     rates
         As in `metrics.forecast`: amounts of all currencies in one. None: counts are of all
         currencies, and charts and the forecast show the account's currency.
+    cancellations
+        The column of deals, such as "Cancellation date", that holds the day on which recurring
+        revenue ended. None: line items without an end count forever, and a note says so.
     refresh
         As in `deals`, for all tables that it reads.
 
@@ -161,8 +184,8 @@ def report(
     Raises
     ------
     ArgumentError
-        `path` does not end in .html or its folder is missing, `period` is none or in the future, or
-        there is no such `theme`.
+        `path` does not end in .html or its folder is missing, `period` is none or in the future,
+        or there is no such `theme` or column `cancellations`.
     ImportError
         matplotlib is not installed.
     PdframeError
@@ -177,7 +200,8 @@ def report(
     target = check_report(path, theme)
     from pdframe.dashboard import pictures as _pictures  # noqa: F401  # before any request
 
-    data = collect(self, refresh=refresh, rates=rates)
+    data = collect(self, refresh=refresh, rates=rates, cancellations=cancellations)
+    _issue_forecast(self, data)
     state = State(period_of(period, data.now, data.tz), currency=main_currency(data))
     content = page(data, state, theme)
     try:
@@ -185,6 +209,19 @@ def report(
     except OSError as error:
         raise ArgumentError(f"{target} cannot be written: {error.strerror}.") from None
     return target
+
+
+def _issue_forecast(account: Reporting, data: Data) -> None:
+    """Keep the forecast of today, if none is kept yet; the view says why one is refused."""
+    today = data.now.tz_convert(data.tz).date()
+    if data.record is not None:
+        days = data.record["as_of"].dt.tz_convert(data.tz).dt.date
+        if days.eq(today).any():
+            return
+    by = "currency" if data.rates is None else None
+    with collect_warnings(), suppress(PdframeError):
+        issued = account.forecast(until_month(data), by=by, rates=data.rates, refresh=False)
+        keep_common_sd(data, issued)
 
 
 def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path:
@@ -203,6 +240,12 @@ def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path
 def page(data: Data, state: State, theme: Theme | None = None) -> str:
     """Return the page of all views."""
     every = [view(key, data, state) for key in VIEWS]
+    every[0] = replace(every[0], figures=(*every[0].figures, *_main_figures(every[1:])))
+    parts = [_Part(one, theme) for one in every]
+    notes = {part.view.title: part.notes for part in parts if part.has_content}
+    sections = [_section(part.view.key, part.view.title, part.html()) for part in parts]
+    sections.append(_section(*_NOTES, _notes(notes)))
+    headings = [*((part.view.key, part.view.title) for part in parts), _NOTES]
     now = data.now.tz_convert(data.tz)
     return _PAGE.substitute(
         title=escaped(data.company),
@@ -211,54 +254,118 @@ def page(data: Data, state: State, theme: Theme | None = None) -> str:
         before=state.period.before_text,
         now=f"{now:%Y-%m-%d %H:%M}",
         tz=escaped(data.tz),
-        links="".join(f'<li><a href="#{one.key}">{escaped(one.title)}</a></li>' for one in every),
-        views="\n".join(_view(one, theme) for one in every),
+        links="".join(f'<li><a href="#{key}">{escaped(title)}</a></li>' for key, title in headings),
+        views="\n".join(sections),
     )
+
+
+def _main_figures(views: Iterable[View]) -> Iterator[Figure]:
+    """Return the first key figure of the views that look beyond the period's sales."""
+    for one in views:
+        if one.key in ("revenue", "forecast"):
+            yield from one.figures[:1]
 
 
 def _style(theme: Theme | None) -> str:
-    if theme is not None:
-        return f":root {{ {_COLORS[theme]} }}{_STYLE}{_PRINT}"
-    dark = f":root {{ {_COLORS['dark']} }} {_ON_DARK}"
-    # On paper, the light one.
-    media = f"@media screen and (prefers-color-scheme: dark) {{ {dark} }}"
-    return f":root {{ {_COLORS['light']} }}{_STYLE}{media}{_PRINT}"
+    """Return the style sheet. On paper, the page is light."""
+    light = f":root {{ {_COLORS['light']} }} .on-light {{ display: block !important; }}"
+    dark = f":root {{ {_COLORS['dark']} }} .on-dark {{ display: block !important; }}"
+    media = {
+        None: f"@media print, (prefers-color-scheme: light) {{ {light} }}"
+        f"@media screen and (prefers-color-scheme: dark) {{ {dark} }}",
+        "light": light,
+        "dark": f"@media print {{ {light} }} @media screen {{ {dark} }}",
+    }
+    return f"{media[theme]}{_STYLE}{_PRINT}"
 
 
-def _view(one: View, theme: Theme | None) -> str:
-    return _VIEW.substitute(
-        key=one.key, title=escaped(one.title), parts="\n".join(_parts(one, theme))
-    )
+def _section(key: str, title: str, parts: str) -> str:
+    return _VIEW.substitute(key=key, title=escaped(title), parts=parts)
 
 
-def _parts(one: View, theme: Theme | None) -> Iterator[str]:
-    if one.figures:
-        yield f'<dl class="figures">{"".join(map(_figure, one.figures))}</dl>'
-    drawn, refused = _drawn(one, theme)
-    cells = [*drawn, *(_table(table) for table in one.tables if len(table.rows))]
-    if cells:
-        yield f'<div class="parts">{"".join(cells)}</div>'
-    notes = [*one.notes, *refused]
-    if not one.figures and not one.tables:
-        yield "".join(f'<p class="note">{escaped(note)}</p>' for note in notes)
-    elif notes:
-        items = "".join(f"<li>{escaped(note)}</li>" for note in notes)
-        yield _DETAILS.substitute(summary=f"Notes ({len(notes)})", content=f"<ul>{items}</ul>")
-    if one.code:
-        yield _DETAILS.substitute(summary="Code", content=f"<pre>{lines(one.code)}</pre>")
+class _Part:
+    """A view on the page: its charts are drawn at once, and its notes stand at the end of it."""
+
+    def __init__(self, view: View, theme: Theme | None) -> None:
+        self.view = view
+        self._charts, refused = _drawn(view, theme)
+        self.notes = [*view.notes, *refused]
+
+    @property
+    def has_content(self) -> bool:
+        """Whether there is more than notes."""
+        return bool(self.view.figures or self._charts or any(len(t.rows) for t in self.view.tables))
+
+    def html(self) -> str:
+        """Return what stands under the heading."""
+        one = self.view
+        if not self.has_content:
+            return "".join(f'<p class="faint">{escaped(note)}</p>' for note in self.notes)
+        lists = []
+        if one.figures:
+            lists.append(f'<dl class="figures">{"".join(map(_figure, one.figures))}</dl>')
+        cells = [*self._charts, *(_table(table) for table in one.tables if len(table.rows))]
+        if cells:
+            lists.append(f'<div class="parts">{"".join(cells)}</div>')
+        if one.code:
+            lists.append(
+                _DETAILS.substitute(summary="Code", content=f"<pre>{lines(one.code)}</pre>")
+            )
+        return "\n".join(lists)
+
+
+def _notes(by_title: Mapping[str, Sequence[str]]) -> str:
+    """Return the notes of all views, each once."""
+    shown: set[str] = set()
+    parts = []
+    for title, notes in by_title.items():
+        items = "".join(f"<li>{escaped(note)}</li>" for note in notes if note not in shown)
+        shown.update(notes)
+        if items:
+            parts.append(f'<h3>{escaped(title)}</h3><ul class="notes">{items}</ul>')
+    return "".join(parts) or '<p class="faint">None: no figure leaves anything out.</p>'
 
 
 def _table(rows: Table) -> str:
-    texts = len(rows.rows.columns) - len(rows.numbers)
-    kind = "table" if 3 * texts + 2 * len(rows.numbers) <= _NARROW else "table wide"
+    width = sum(_width([name, *rows.rows[name]]) for name in rows.rows.columns)
+    kind = "table" if width <= _NARROW else "table wide"
     return _TABLE.substitute(kind=kind, label=escaped(rows.caption), table=rows.html())
 
 
+def _width(cells: Iterable[str]) -> int:
+    """Return the characters that a column is wide; longer cells are broken into lines."""
+    return _PADDING + min(max(map(len, cells)), LONG)
+
+
 def _figure(figure: Figure) -> str:
-    before = f"before: {figure.before}" if figure.before else ""
-    said = ", ".join(filter(None, (figure.change, before, figure.note)))
+    change = escaped(figure.change.replace("-", "\N{MINUS SIGN}"))
+    before = f"from {escaped(figure.before)}" if figure.before else ""
+    more = ""
+    if figure.before:
+        more += f'<dd class="change">{f"<b>{change}</b> " if change else ""}{before}</dd>'
+    if figure.note:
+        more += f'<dd class="note">{escaped(figure.note)}</dd>'
     return _FIGURE.substitute(
-        label=escaped(figure.label), value=escaped(figure.value), before=escaped(said)
+        label=escaped(figure.label),
+        trend=_trend(figure.trend),
+        value=escaped(figure.value),
+        more=more,
+    )
+
+
+def _trend(values: Sequence[float]) -> str:
+    """Return a line through the values, from 0 or the lowest negative value, without an id."""
+    if len(values) < 2:
+        return ""
+    low, high = min(0.0, *values), max(0.0, *values)
+    step, scale = 62 / (len(values) - 1), 18 / ((high - low) or 1)
+    points = " ".join(
+        f"{1 + step * place:.1f},{19 - scale * (value - low):.1f}"
+        for place, value in enumerate(values)
+    )
+    return (
+        '<svg aria-hidden="true" viewBox="0 0 64 20"><polyline fill="none" stroke="currentColor"'
+        f' stroke-width="1.5" stroke-linejoin="round" points="{points}"/></svg>'
     )
 
 
@@ -277,16 +384,13 @@ def _drawn(one: View, theme: Theme | None) -> tuple[list[str], list[str]]:
 def _chart(chart: Chart, theme: Theme | None) -> str:
     from pdframe.dashboard.pictures import svg
 
-    themes: tuple[tuple[Theme, str], ...] = (
-        (("light", ' class="on-light"'), ("dark", ' class="on-dark"'))
-        if theme is None
-        else ((theme, ""),)
-    )
+    # A page that is dark on the screen is light on paper.
+    themes: tuple[Theme, ...] = ("light",) if theme == "light" else ("light", "dark")
     alt = escaped(chart.title)
     pictures = "".join(
-        f'<img{kind} alt="{alt}" src="{_address(svg(chart, one))}">' for one, kind in themes
+        f'<img class="on-{one}" alt="{alt}" src="{_address(svg(chart, one))}">' for one in themes
     )
-    return _CHART.substitute(pictures=pictures, title=escaped(chart.title))
+    return _CHART.substitute(pictures=pictures, title=alt)
 
 
 def _address(picture: bytes) -> str:

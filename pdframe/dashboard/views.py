@@ -74,15 +74,15 @@ def overview(data: Data, state: State) -> View:
     drawn = []
     if len(shown):
         title = f"Won by month, {state.currency}"
-        drawn.append(Chart(title, partial(charts.sales, shown), table=tables[1].caption))
+        drawn.append(Chart(title, partial(charts.sales, shown), table=tables[0].caption))
     if len(reasons):
         title = "Why deals were lost"
-        drawn.append(Chart(title, partial(charts.lost_reasons, reasons), table=tables[2].caption))
+        drawn.append(Chart(title, partial(charts.lost_reasons, reasons), table=tables[1].caption))
     how_text = arguments(data, as_of=as_text(data.now))
     return View(
         "overview",
         "Overview",
-        figures_of(data, state, deals),
+        figures_of(data, state, deals, months),
         tuple(drawn),
         tables,
         notes.every,

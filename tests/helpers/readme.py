@@ -18,6 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -136,6 +137,16 @@ class Readme:
         self.pictures[example.parsed] = picture(plt.figure(number))
 
 
+def recipe(page: str, name: str) -> CodeType:
+    """Return the one block of a page of docs/how-to that names something and is marked `py`: it
+    needs packages that the other blocks of the page do not.
+    """
+    path = ROOT / "docs" / "how-to" / page
+    blocks = re.findall(r"^```py\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (text,) = [block for block in blocks if name in block]
+    return compile(text, path.name, "exec")
+
+
 @contextlib.contextmanager
 def reader() -> Iterator[None]:
     """Work in an empty folder, with the environment of a reader whose own account is a small
@@ -195,9 +206,10 @@ def write(page: Path) -> None:
     """Write the pictures and the outputs of a page."""
     done = Readme(page).run()
     for path, drawn in done.pictures.items():
-        target = page.parent / path
+        target = (page.parent / path).resolve()
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(small(drawn.png) if page == GALLERY else drawn.png)
+        of_gallery = target.parent == GALLERY.with_suffix("")
+        target.write_bytes(small(drawn.png) if of_gallery else drawn.png)
         print(target.relative_to(ROOT))
     text = done.text
     for output in reversed(done.outputs):

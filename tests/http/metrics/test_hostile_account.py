@@ -35,6 +35,7 @@ REQUESTED_BESIDE = {
     "sync",
     "export",
     "report",
+    "dashboard",
     "url",
     "warnings",
 }
