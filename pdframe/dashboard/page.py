@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from string import Template
 from typing import Any, Literal, TypeAlias
@@ -198,8 +199,6 @@ def report(
     report.html <!DOCTYPE html>
     """
     target = check_report(path, theme)
-    from pdframe.dashboard import pictures as _pictures  # noqa: F401  # before any request
-
     data = collect(self, refresh=refresh, rates=rates, cancellations=cancellations)
     _issue_forecast(self, data)
     state = State(period_of(period, data.now, data.tz), currency=main_currency(data))
@@ -225,7 +224,13 @@ def _issue_forecast(account: Reporting, data: Data) -> None:
 
 
 def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path:
-    """Return where a report is written; `ArgumentError` where it cannot be."""
+    """Return where a report is written; `ArgumentError` where it cannot be.
+
+    Raises
+    ------
+    ImportError
+        Charts cannot be drawn.
+    """
     target = Path(path).expanduser().absolute()
     if target.suffix.lower() not in _ENDINGS:
         raise ArgumentError(f"path={str(path)!r} must end in .html: a report replaces the file.")
@@ -234,6 +239,13 @@ def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path
         raise ArgumentError(f"path={str(path)!r} {what}.")
     if theme is not None and theme not in _THEMES:
         raise ArgumentError(f"theme={theme!r} must be 'light', 'dark' or None.")
+    try:
+        import_module("pdframe.dashboard.pictures")
+    except ImportError as missing:
+        raise ImportError(
+            f"A report needs {missing.name}, which is not installed: pip install"
+            ' "pdframe[plot]". Nothing was requested.'
+        ) from None
     return target
 
 
