@@ -15,6 +15,7 @@ from tests.helpers.readme import GALLERY, ROOT, Readme, texts_in
 DOCS = ROOT / "docs"
 BUILT = {"_build", "generated"}
 PAGES = [path for path in sorted(DOCS.rglob("*.md")) if not BUILT & {*path.parts}]
+WITH_OWN_TESTS = {GALLERY, DOCS / "how-to" / "funnel.md"}
 WITH_CODE = [path for path in PAGES if "```python" in path.read_text("utf-8") and path != GALLERY]
 
 
