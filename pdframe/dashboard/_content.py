@@ -115,6 +115,7 @@ _LIVE = """
   font: 12.5px/1.5 var(--jp-code-font-family, ui-monospace, monospace); overflow: auto; }
 .pdframe-dashboard .jupyter-button { background: var(--pd-soft); color: var(--pd-ink);
   border: 1px solid var(--pd-line); border-radius: 6px; height: 32px; line-height: 30px;
+  font-family: inherit;
   padding: 0 12px; font-size: 14px; width: auto; min-width: 0; margin: 0; box-shadow: none;
   flex: none; overflow: visible; }
 .pdframe-dashboard .jupyter-button:hover { border-color: var(--pd-accent); box-shadow: none; }
