@@ -66,8 +66,6 @@ def voila(folder: Path, cells: Sequence[str]) -> Iterator[str]:
         sys.executable, "-m", "voila", str(folder / "board.ipynb"), "--no-browser",
         "--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.port_retries=0",
         "--VoilaConfiguration.show_tracebacks=True",
-        # Others are JupyterLab's, and some of them throw in Voilà.
-        "--VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager",
     ]  # fmt: skip
     log = folder / "voila.log"
     with log.open("wb") as out:
