@@ -72,13 +72,13 @@ _COMMON = """
   color: var(--pd-ink); border: 0; table-layout: auto; }
 .pdframe-dashboard caption { text-align: left; padding: 4px 0; color: var(--pd-faint);
   caption-side: top; }
-.pdframe-dashboard th, .pdframe-dashboard td { text-align: left; vertical-align: top;
+.pdframe-dashboard .pd-table th, .pdframe-dashboard .pd-table td { text-align: left; vertical-align: top;
   padding: 4px 12px 4px 0; border: 0; border-bottom: 1px solid var(--pd-line); max-width: 26rem;
   white-space: normal; background: none; line-height: 1.4; }
-.pdframe-dashboard th { font-weight: 600; }
+.pdframe-dashboard .pd-table th { font-weight: 600; }
 .pdframe-dashboard tbody tr, .pdframe-dashboard thead, .pdframe-dashboard tbody tr:hover {
   background: none; border: 0; }
-.pdframe-dashboard .number { text-align: right; font-variant-numeric: tabular-nums;
+.pdframe-dashboard .pd-table .number { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 .pdframe-dashboard .pd-note { color: var(--pd-faint); margin: 4px 0; }
 .pdframe-dashboard .pd-error { border: 1px solid var(--pd-alarm); border-radius: 8px;
