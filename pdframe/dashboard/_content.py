@@ -72,7 +72,8 @@ _COMMON = """
   color: var(--pd-ink); border: 0; table-layout: auto; }
 .pdframe-dashboard caption { text-align: left; padding: 4px 0; color: var(--pd-faint);
   caption-side: top; }
-.pdframe-dashboard .pd-table th, .pdframe-dashboard .pd-table td { text-align: left; vertical-align: top;
+.pdframe-dashboard .pd-table th, .pdframe-dashboard .pd-table td { text-align: left;
+  vertical-align: top;
   padding: 4px 12px 4px 0; border: 0; border-bottom: 1px solid var(--pd-line); max-width: 26rem;
   white-space: normal; background: none; line-height: 1.4; }
 .pdframe-dashboard .pd-table th { font-weight: 600; }
