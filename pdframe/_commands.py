@@ -38,7 +38,6 @@ from pdframe.bi._targets import target_of
 from pdframe.bi.export import check_choice
 from pdframe.cache.folder import default_cache_dir
 from pdframe.dashboard.page import check_report
-from pdframe.dashboard.state import period_of
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import changes_summary
 from pdframe.schema import TABLES, table_named, table_with_fields
@@ -48,8 +47,6 @@ _SENTENCE = 80
 _WIDE = 110
 _NEWEST = 50
 """Events that `changes` lists."""
-_LATEST = pd.Timestamp("2200-01-01", tz="UTC")
-"""After every server's clock: no period that is named correctly is in the future then."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -323,9 +320,7 @@ def _changes(options: argparse.Namespace) -> Result:
 def _report(options: argparse.Namespace) -> Result:
     with checking_usage():
         # A mistyped path or period is refused before credentials are needed.
-        target = _report_file(options.file, options.theme)
-        if options.period is not None:
-            period_of(options.period, _LATEST, "UTC")
+        target = _report_file(options.file, options.theme, options.period)
     with _account(options) as account:
         try:
             account.report(
@@ -335,7 +330,7 @@ def _report(options: argparse.Namespace) -> Result:
                 cancellations=options.cancellations,
             )
         except ArgumentError as error:
-            # A column that deals lack, once they are loaded.
+            # A column that deals lack, or a period in the future: known once they are loaded.
             raise UsageError(error) from None
     size = target.stat().st_size
     rows = pd.DataFrame({"file": [str(target)], "bytes": [size]})
@@ -346,10 +341,10 @@ def _report(options: argparse.Namespace) -> Result:
     return Result(rows, show, {"file": str(target), "bytes": size})
 
 
-def _report_file(path: str | Path, theme: str | None = None) -> Path:
+def _report_file(path: str | Path, theme: str | None = None, period: str | None = None) -> Path:
     """Return the file of a report; `ArgumentError` where none can be written or drawn."""
     try:
-        return check_report(path, theme)
+        return check_report(path, theme, period)
     except ImportError as missing:
         raise ArgumentError(str(missing)) from None
 

@@ -171,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--period",
         metavar="PERIOD",
-        help="2026, 2026-Q2, 2026-06, this month, last quarter ... (default: the last 90 days)",
+        help="2026, 2026-Q2, 2026-06, last quarter, last 30 days ... (default: the last 90 days)",
     )
     report.add_argument(
         "--theme", choices=["light", "dark"], help="colours (default: the reader's setting)"

@@ -9,7 +9,17 @@ import pandas as pd
 
 from pdframe import metrics
 from pdframe.dashboard._data import Data
-from pdframe.dashboard._parts import NONE, Figure, Table, amount, count, days, share, table
+from pdframe.dashboard._parts import (
+    NONE,
+    Figure,
+    Table,
+    amount,
+    change,
+    count,
+    days,
+    share,
+    table,
+)
 from pdframe.dashboard.state import State
 
 __all__ = ["figures_of", "sales_tables"]
@@ -65,7 +75,7 @@ def figures_of(
         new, old = now.of(name, money), before.of(name, money)
         write = count if money is None else amount
         trend = _trend(months, name, money)
-        return Figure(label, write(new), write(old), _change(new, old), note, trend)
+        return Figure(label, write(new), write(old), change(new, old), note, trend)
 
     return (
         sums("New deals", "created"),
@@ -163,10 +173,6 @@ def _win_rates(months: pd.DataFrame | None) -> tuple[float, ...]:
     return tuple(one / (one + other) for one, other in zip(won, lost, strict=True))
 
 
-def _change(new: float, old: float) -> str:
-    return f"{(new - old) / old:+.0%}" if old else ""
-
-
 def _longer(now: _Totals, before: _Totals) -> str:
     new, old = now.mean_days, before.mean_days
     return "" if pd.isna(new) or pd.isna(old) else f"{round(new) - round(old):+,} days"
@@ -174,4 +180,4 @@ def _longer(now: _Totals, before: _Totals) -> str:
 
 def _points(now: _Totals, before: _Totals) -> str:
     new, old = now.win_rate, before.win_rate
-    return "" if new is None or old is None else f"{100 * (new - old):+.0f} points"
+    return "" if new is None or old is None else f"{round(100 * (new - old)):+d} points"

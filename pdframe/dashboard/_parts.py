@@ -24,6 +24,7 @@ __all__ = [
     "Table",
     "View",
     "amount",
+    "change",
     "count",
     "days",
     "escaped",
@@ -276,7 +277,12 @@ def count(number: Any) -> str:
 
 def amount(number: Any) -> str:
     """Return money without its currency, rounded to whole units."""
-    return NONE if pd.isna(number) else f"{float(number):,.0f}"
+    return NONE if pd.isna(number) else f"{round(float(number)):,}"
+
+
+def change(new: float, old: float) -> str:
+    """Return the growth from the old number to the new one in percent; empty where that was 0."""
+    return f"{round(100 * (new - old) / abs(old)):+d}%" if old else ""
 
 
 def share(number: Any) -> str:

@@ -7,11 +7,19 @@ import pandas as pd
 from pdframe.dashboard._chosen import like
 from pdframe.dashboard._parts import Figure, Table, amount, table
 
-__all__ = ["last_forecasts", "record_figure", "record_table"]
+__all__ = ["last_forecasts", "of_all_deals", "record_figure", "record_table"]
 
 _NONE = "no month of an issued forecast is over; reports and account.forecast() keep theirs"
 _METHOD = "hazard"
 """The method of the views' forecasts."""
+
+
+def of_all_deals(record: pd.DataFrame) -> pd.Series[bool]:
+    """Whether each row is of a forecast as the views show it: by month, of all deals, by hazard."""
+    keep = record["by"].isna() | record["by"].eq("currency").fillna(False)
+    for column, value in (("freq", "M"), ("method", _METHOD)):
+        keep &= record[column].astype("str").eq(value).fillna(False)
+    return keep.astype(bool)
 
 
 def last_forecasts(record: pd.DataFrame | None, currency: str | None) -> pd.DataFrame | None:
@@ -27,11 +35,8 @@ def last_forecasts(record: pd.DataFrame | None, currency: str | None) -> pd.Data
     """
     if record is None:
         return None
-    is_total = record["by"].isna() | record["by"].eq("currency").fillna(False)
-    keep = is_total & record["actual"].notna()
-    for column, value in (("currency", str(currency)), ("freq", "M"), ("method", _METHOD)):
-        keep &= record[column].astype("str").eq(value).fillna(False).astype(bool)
-    rows = record[keep]
+    is_own = record["currency"].astype("str").eq(str(currency)).fillna(False).astype(bool)
+    rows = record[of_all_deals(record) & is_own & record["actual"].notna()]
     if rows.empty:
         return None
     late = rows["as_of"].dt.tz_convert(record.attrs.get("tz", "UTC")).dt.tz_localize(None)

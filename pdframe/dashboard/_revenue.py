@@ -12,7 +12,7 @@ from pdframe import metrics
 from pdframe.dashboard import _charts as charts
 from pdframe.dashboard._chosen import Chosen, Notes, arguments, in_currency, script
 from pdframe.dashboard._data import Data
-from pdframe.dashboard._parts import Chart, Counted, Figure, View, amount, count, table
+from pdframe.dashboard._parts import Chart, Counted, Figure, View, amount, change, count, table
 from pdframe.dashboard.state import State
 
 __all__ = ["revenue"]
@@ -91,8 +91,7 @@ def _figures(mrr: pd.DataFrame, before: pd.DataFrame, currency: str | None) -> t
         if first is None:
             return Figure(label, text(value), trend=trend)
         old = f"{text(first[name])} in {first['month']:%Y-%m}"
-        change = f"{value / first[name] - 1:+.0%}" if first[name] else ""
-        return Figure(label, text(value), old, change, trend=trend)
+        return Figure(label, text(value), old, change(value, first[name]), trend=trend)
 
     return (
         figure(f"MRR, {currency}", "mrr", amount),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pdframe.dashboard._data import Data, Reporting, collect
+from pdframe.dashboard.state import check_period
 from pdframe.metrics.currency import RateTable
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def dashboard(self: Reporting, *, period: Any = None, rates: RateTable | None = 
             f"The dashboard needs {missing.name}, which is not installed: pip install"
             ' "pdframe[notebook]". account.report() writes a page without ipywidgets.'
         ) from None
+
+    check_period(period)
 
     def load(refresh: Any) -> Data:
         return collect(self, refresh=refresh, rates=rates)

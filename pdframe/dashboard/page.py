@@ -19,7 +19,8 @@ from pdframe._warnings import collect_warnings
 from pdframe.dashboard._data import Data, Reporting, collect
 from pdframe.dashboard._forecast import keep_common_sd, until_month
 from pdframe.dashboard._parts import LONG, Chart, Figure, Table, View, escaped, lines
-from pdframe.dashboard.state import State, period_of
+from pdframe.dashboard._record import of_all_deals
+from pdframe.dashboard.state import State, check_period, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
 from pdframe.errors import ArgumentError, PdframeError
 from pdframe.metrics.currency import RateTable
@@ -168,8 +169,8 @@ def report(
         there is replaced.
     period
         A year, quarter or month ("2026", "2026-Q2", "2026-06", a `pd.Period`), "this month", "last
-        quarter", or a pair of days (since, until); of one that is not over, the days until today
-        are compared with as many of the period before. None: the last 90 days.
+        quarter", "last 30 days", or a pair of days (since, until); of one that is not over, the
+        days until today are compared with as many of the period before. None: the last 90 days.
     theme
         "light", "dark", or None: the reader's own setting.
     rates
@@ -202,10 +203,10 @@ def report(
     >>> print(file.name, file.read_text()[:15])
     report.html <!DOCTYPE html>
     """
-    target = check_report(path, theme)
+    target = check_report(path, theme, period)
     data = collect(self, refresh=refresh, rates=rates, cancellations=cancellations)
-    _issue_forecast(self, data)
     state = State(period_of(period, data.now, data.tz), currency=main_currency(data))
+    _issue_forecast(self, data)
     content = page(data, state, theme)
     _delete_leftovers(target)
     try:
@@ -227,16 +228,19 @@ def _issue_forecast(account: Reporting, data: Data) -> None:
     """Keep the forecast of today, if none is kept yet; the view says why one is refused."""
     today = data.now.tz_convert(data.tz).date()
     if data.record is not None:
-        days = data.record["as_of"].dt.tz_convert(data.tz).dt.date
+        issued = data.record[of_all_deals(data.record)]
+        days = issued["as_of"].dt.tz_convert(data.tz).dt.date
         if days.eq(today).any():
             return
     by = "currency" if data.rates is None else None
     with collect_warnings(), suppress(PdframeError):
-        issued = account.forecast(until_month(data), by=by, rates=data.rates, refresh=False)
-        keep_common_sd(data, issued)
+        months = account.forecast(until_month(data), by=by, rates=data.rates, refresh=False)
+        keep_common_sd(data, months)
 
 
-def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path:
+def check_report(
+    path: str | os.PathLike[str], theme: str | None = None, period: Any = None
+) -> Path:
     """Return where a report is written; `ArgumentError` where it cannot be.
 
     Raises
@@ -252,6 +256,7 @@ def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path
         raise ArgumentError(f"path={str(path)!r} {what}.")
     if theme is not None and theme not in _THEMES:
         raise ArgumentError(f"theme={theme!r} must be 'light', 'dark' or None.")
+    check_period(period)
     try:
         import_module("pdframe.dashboard.pictures")
     except ImportError as missing:

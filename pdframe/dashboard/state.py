@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,10 +15,23 @@ from pdframe._moments import moment, named_period
 from pdframe._relative_times import absolute
 from pdframe.errors import ArgumentError
 
-__all__ = ["EMPTY", "Empty", "Period", "State", "condition", "filtered", "period_of"]
+__all__ = [
+    "EMPTY",
+    "USUAL_DAYS",
+    "Empty",
+    "Period",
+    "State",
+    "check_period",
+    "condition",
+    "filtered",
+    "period_of",
+]
 
 USUAL_DAYS = 90
 """Length of the period where none is named."""
+_LAST_DAYS = re.compile(r"\s*last\s+(\d{1,4})\s+days\s*", re.IGNORECASE | re.ASCII)
+_LATEST = pd.Timestamp("2200-01-01", tz="UTC")
+"""After every server's clock."""
 
 
 class Empty(Enum):
@@ -109,7 +123,8 @@ def period_of(period: Any, now: pd.Timestamp, tz: str) -> Period:
     ----------
     period
         A year, quarter or month ("2026", "2026-Q2", "2026-06", a `pd.Period`), "this month", "last
-        quarter", a pair of days (since, until), or None: the last 90 days.
+        quarter", "last 30 days" with today, a pair of days (since, until), or None: the last 90
+        days.
     now
         The server's clock.
     tz
@@ -137,6 +152,11 @@ def period_of(period: Any, now: pd.Timestamp, tz: str) -> Period:
     return Period(
         since, until, before, since if until == end else min(before + (until - since), since)
     )
+
+
+def check_period(period: Any) -> None:
+    """Raise `ArgumentError` where a user names no period: the server's clock need not be known."""
+    _ends(period, _LATEST, "UTC", _LATEST.tz_localize(None))
 
 
 def filtered(deals: pd.DataFrame, state: State) -> pd.DataFrame:
@@ -203,6 +223,8 @@ def _ends(
 ) -> tuple[pd.Timestamp, pd.Timestamp]:
     if period is None:
         return tomorrow - pd.Timedelta(USUAL_DAYS, "D"), tomorrow
+    if isinstance(period, str) and (days_long := _LAST_DAYS.fullmatch(period)):
+        return tomorrow - pd.Timedelta(int(days_long[1]), "D"), tomorrow
     if isinstance(period, tuple) and len(period) == 2:
         return _day(period[0], now, tz), _day(period[1], now, tz)
     named = absolute(period, now.to_pydatetime(), tz, "period")
@@ -210,7 +232,7 @@ def _ends(
     if days is None:
         raise ArgumentError(
             f"period={period!r} is not a period. Write '2026', '2026-Q2', '2026-06', 'this month',"
-            " 'last quarter', or two days: ('2026-04-01', '2026-07-01')."
+            " 'last quarter', 'last 30 days', or two days: ('2026-04-01', '2026-07-01')."
         )
     return pd.Timestamp(days[0]), pd.Timestamp(days[1])
 

@@ -103,19 +103,21 @@ def overview(data: Data, state: State) -> View:
 
 def _sold(deals: pd.DataFrame, state: State, window: dict[str, Any]) -> tuple[Counted, ...]:
     """Return the deals that the key figures count."""
+    last = (state.period.until - pd.Timedelta(1, "D")).to_period("M").start_time
 
     def rows(event: str) -> pd.DataFrame:
         every = metrics.sales_by_period_deals(deals, **window)
         own = rows_of(every, "event", event)
         if event == "open at end":
-            own = like(own[own["period"] == own["period"].max()], own)
+            # Not of `own`: at the end of the last period none may be open.
+            own = like(own[own["period"] == last], own)
         return own
 
     def of_event(label: str, event: str) -> Counted:
         code = f"counted = metrics.sales_by_period_deals(deals, {_window(state)}, **how)"
         code += f"\ncounted = counted[counted['event'] == {event!r}]"
         if event == "open at end":
-            code += "\ncounted = counted[counted['period'] == counted['period'].max()]"
+            code += "\ncounted = counted[counted['period'] == sales['period'].max()]"
         return Counted(label, partial(rows, event), code)
 
     return (
@@ -454,7 +456,7 @@ def data_view(data: Data, state: State) -> View:
         (
             Figure("Deals", count((~deals["is_deleted"].fillna(False).astype(bool)).sum())),
             Figure("API tokens today", count(data.tokens_today)),
-            Figure("Oldest table", "–" if pd.isna(oldest) else f"{oldest:%Y-%m-%d %H:%M}"),
+            Figure("Oldest table", "–" if pd.isna(oldest) else f"{oldest:%Y-%m-%d %H:%M} UTC"),
         ),
         tables=tuple(tables),
         notes=notes.every,

@@ -22,9 +22,8 @@ from pdframe.dashboard._content import (
     status,
 )
 from pdframe.dashboard._data import Data
-from pdframe.dashboard.state import EMPTY, State, period_of
+from pdframe.dashboard.state import EMPTY, USUAL_DAYS, State, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
-from pdframe.errors import PdframeError
 
 __all__ = ["Dashboard"]
 
@@ -35,16 +34,17 @@ MOST_VALUES = 300
 _ALL: tuple[str, Hashable] = ("all", "")
 """Not None: a control whose value is None shows nothing."""
 _NO_NUMBER = -1
-_PERIODS = {
-    "last 30 days": 30,
-    "last 90 days": None,
-    "this month": "this month",
-    "last month": "last month",
-    "this quarter": "this quarter",
-    "last quarter": "last quarter",
-    "this year": "this year",
-    "last year": "last year",
-}
+_USUAL_PERIOD = f"last {USUAL_DAYS} days"
+_PERIODS = (
+    "last 30 days",
+    _USUAL_PERIOD,
+    "this month",
+    "last month",
+    "this quarter",
+    "last quarter",
+    "this year",
+    "last year",
+)
 _TIMES = {
     "funnel": "12 months to {last}",
     "velocity": "now",
@@ -102,7 +102,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     @property
     def state(self) -> State:
         """What the reader chose."""
-        value = self._value.value or None
+        # 0 is a value, as any that is not of "all".
+        value = None if self._value.value == _ALL[1] else self._value.value
         return State(
             period_of(self._periods[self._period.value], self._data.now, self._data.tz),
             pipeline_id=self._pipeline.value or None,
@@ -204,14 +205,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _named_periods(self, period: Any) -> dict[str, Any]:
         data = self._data
-        tomorrow = data.now.tz_convert(data.tz).tz_localize(None).normalize() + pd.Timedelta(1, "D")
-        periods: dict[str, Any] = {
-            name: (f"{tomorrow - pd.Timedelta(how, 'D'):%Y-%m-%d}", f"{tomorrow:%Y-%m-%d}")
-            if isinstance(how, int)
-            else how
-            for name, how in _PERIODS.items()
-        }
-        first = "last 90 days"
+        periods: dict[str, Any] = {name: name for name in _PERIODS}
+        first = _USUAL_PERIOD
         if period is not None:
             first = period if isinstance(period, str) else period_of(period, data.now, data.tz).text
             period_of(period, data.now, data.tz)
@@ -220,7 +215,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _offer_choices(self) -> None:
         """Fill the controls with what the account has, and keep what was chosen."""
-        data = self._data
+        data, value = self._data, self._value.value
         _offer(self._period, [(name, name) for name in self._periods])
         _offer(self._pipeline, _named(data.pipelines, "id", "name"))
         _offer(self._owner, _named(data.deals, "owner_id", "owner_name"))
@@ -230,12 +225,14 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         currencies = [main] if data.rates is not None else list(dict.fromkeys([main, *of_deals]))
         _offer(self._currency, [(_shown(one), one) for one in currencies if one is not None])
         self._offer_values()
+        if any(value == one for _, one in self._value.options):
+            self._value.value = value
 
     def _offer_values(self, *_: object) -> None:
         """Fill the control of values with those of the chosen field."""
         name, was_choosing = self._field.value, self._is_choosing
         self._is_choosing = True
-        changed = bool(self._value.value)
+        changed = self._value.value not in (None, _ALL[1])
         values = _values(self._data.deals[name]) if name else []
         _offer(self._value, [_ALL, *values], keep=False)
         self._value.disabled = not name
@@ -299,7 +296,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         counted = chosen.view.counted[place]
         try:
             self._deals.value = deals_of(self._data, counted.label, counted.rows())
-        except PdframeError as error:
+        except Exception as error:  # as in _show
             self._deals.value = failure("These deals cannot be listed.", error)
         self._code.value = f"{chosen.view.code}{counted.code}\n"
         self._code.rows = self._code.value.count("\n") + 1
@@ -337,7 +334,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         """What is shown, in words."""
         period = self.state.period
         chosen = [str(control.label) for control in (self._pipeline, self._owner) if control.value]
-        if self._value.value:
+        if self.state.field is not None:
             chosen.append(f"{self._field.label}: {self._value.label}")
         key = self._view.value
         times = _TIMES.get(key, "{days}").format(days=period.text, last=period.text[-10:])

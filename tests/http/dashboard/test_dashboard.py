@@ -6,6 +6,7 @@ import base64
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -243,6 +244,39 @@ def test_refresh_shows_what_changed_and_a_failed_one_keeps_the_figures(
     assert account.server.token not in html(board)
     assert board.state == chosen
     assert "Deals open" in shown(board)
+
+
+def test_0_is_a_value_to_choose(data: Data) -> None:
+    hours = pd.Series([0.0, 2.0] * len(data.deals))[: len(data.deals)]
+    changed = replace(data, deals=data.deals.assign(Hours=hours), custom=["Hours"])
+    board = Dashboard(lambda refresh: changed, period="2026-Q2")
+    every = figure(board, "New deals")
+    control(board, "Field").value = "Hours"
+    control(board, "Value").value = 0.0
+
+    assert (board.state.field, board.state.value) == ("Hours", 0)
+    assert int(figure(board, "New deals")) < int(every)
+    assert "Hours: 0.0" in repr(board)
+
+
+def test_a_refresh_keeps_the_value_and_moves_the_days(data: Data) -> None:
+    current = [data]
+    board = Dashboard(lambda refresh: current[0], period="last 30 days")
+    control(board, "Field").value = "Deal type"
+    control(board, "Value").value = "New business"
+    before = board.state
+    assert before.period.text == "2026-06-01 to 2026-06-30"
+    current[0] = replace(data, now=data.now + pd.Timedelta(2, "D"))
+    control(board, "Refresh").click()
+
+    assert (board.state.field, board.state.value) == (before.field, "New business")
+    assert board.state.period.text == "2026-06-03 to 2026-07-02"
+    # A value that no deal has any more is not chosen any more.
+    none = data.deals["Deal type"].where(data.deals["Deal type"] != "New business")
+    current[0] = replace(data, deals=data.deals.assign(**{"Deal type": none}))
+    control(board, "Refresh").click()
+    assert board.state.field is None
+    assert board.error is None
 
 
 def test_text_of_the_account_is_text(board: Dashboard) -> None:

@@ -175,6 +175,31 @@ def test_what_no_report_can_be_made_of_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_mistyped_period_costs_no_request(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    before = account.server.stats.requests
+    for refused in (account.dashboard, lambda **how: account.report(tmp_path / "a.html", **how)):
+        with pytest.raises(ArgumentError, match="'last mnth' is not a time"):
+            refused(period="last mnth")
+
+    assert account.server.stats.requests == before
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_a_report_keeps_its_forecast_after_one_of_groups(tmp_path: Path) -> None:
+    with sandbox.connect(seed=4, deals=60, burst=100_000, progress=False) as account:
+        account.sync("deals", "deal_products", "stages", "pipelines", "users")
+        account.forecast("2026-07", by=["owner_id", "currency"])
+        for _ in range(2):
+            account.report(tmp_path / "report.html", refresh=False)
+        record = account.track_record(refresh=False)
+
+    own = record[record["by"] == "currency"]
+    assert len(own)
+    assert not own.duplicated(["period", "currency"]).any()
+
+
 def test_an_account_without_deals_has_a_report(tmp_path: Path) -> None:
     with sandbox.connect(seed=1, deals=0, cache_dir=tmp_path / "cache", progress=False) as empty:
         page = empty.report(tmp_path / "report.html").read_text("utf-8")

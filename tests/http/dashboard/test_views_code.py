@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -112,6 +114,19 @@ def test_key_figures_are_sums_of_what_the_code_returns(
     of_currency = sales[sales["currency"] == state.currency]
     won = figures[f"Won, {state.currency}"].value
     assert won == f"{of_currency['won_value'].sum():,.0f}"
+
+
+def test_deals_open_at_the_end_are_those_of_the_last_month(data: Data) -> None:
+    closed = data.deals[data.deals["status"].isin(["won", "lost"])].reset_index(drop=True)
+    closed.attrs = dict(data.deals.attrs)
+    one = view("overview", replace(data, deals=closed), state_of(data))
+    counted = next(number for number in one.counted if number.label == "Deals open at the end")
+    ran = run(f"{one.code}{counted.code}", account=SimpleNamespace(deals=lambda deleted: closed))
+
+    assert next(f.value for f in one.figures if f.label == "Deals open") == "0"
+    assert ran["sales"]["open_at_end"].sum() > 0
+    assert counted.rows().empty
+    assert ran["counted"].empty
 
 
 @pytest.mark.parametrize("choice", CHOICES)

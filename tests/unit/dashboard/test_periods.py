@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pdframe.dashboard.state import State, filtered, period_of
+from pdframe.dashboard._parts import amount, change
+from pdframe.dashboard.state import State, check_period, filtered, period_of
 from pdframe.errors import ArgumentError
 
 NOW = pd.Timestamp("2026-06-30 22:30", tz="UTC")
@@ -27,6 +28,8 @@ TALLINN = "Europe/Tallinn"
         (pd.Period("2026-02", "M"), "2026-02-01 to 2026-02-28", "2026-01-01 to 2026-01-31"),
         (("2026-03-10", "2026-03-15"), "2026-03-10 to 2026-03-14", "2026-03-05 to 2026-03-09"),
         (None, "2026-04-03 to 2026-07-01", "2026-01-03 to 2026-04-02"),
+        ("last 30 days", "2026-06-02 to 2026-07-01", "2026-05-03 to 2026-06-01"),
+        ("Last 1 days", "2026-07-01 to 2026-07-01", "2026-06-30 to 2026-06-30"),
     ],
 )
 def test_a_period_has_full_days_and_one_before(period: Any, days: str, before: str) -> None:
@@ -43,11 +46,27 @@ def test_a_period_has_full_days_and_one_before(period: Any, days: str, before: s
         ("last Mondy", "Did you mean 'last monday'"),
         ("yesterday", "is not a period"),
         (("2026-05-01", "2026-05-01"), "is empty"),
+        ("last 0 days", "is empty"),
     ],
 )
 def test_what_is_no_period_is_refused(period: Any, said: str) -> None:
     with pytest.raises(ArgumentError, match=f"(?i){said}"):
         period_of(period, NOW, TALLINN)
+
+
+def test_what_is_no_period_is_known_without_a_clock() -> None:
+    for named in (None, "2026", "2199-Q1", "last 30 days", ("last Monday", "2026-07-01")):
+        check_period(named)
+    for other in ("last mnth", "yesterday", ("x", "y"), ["2026-01-01", "2026-02-01"]):
+        with pytest.raises(ArgumentError, match="period="):
+            check_period(other)
+
+
+def test_a_number_that_rounds_to_0_has_no_sign() -> None:
+    assert [amount(-0.4), amount(-1234.5), amount(None)] == ["0", "-1,234", "–"]
+    assert [change(99.9, 100), change(150, 100), change(5, 0)] == ["+0%", "+50%", ""]
+    # What was below 0 and is less so has grown.
+    assert change(-50, -100) == "+50%"
 
 
 def test_a_state_chooses_deals_by_ids_and_by_any_field() -> None:
