@@ -57,7 +57,6 @@ def test_the_last_line_of_the_demo_works_in_an_empty_folder(
     shown = said(["pdframe", "demo", "--deals", "60", "--quiet"], installed, tmp_path)
     (address,) = re.findall(r"Open in a browser: (file://\S+)", shown)
     page = Path(unquote(urlsplit(address).path))
-    assert page.is_relative_to(tmp_path)
     assert "Kaskaad" in page.read_text("utf-8")
     command = shown.splitlines()[-1].split()
     assert command[:2] == ["pdframe", "notebooks"]
