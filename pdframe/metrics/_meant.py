@@ -14,8 +14,8 @@ MEANT = (
     (r"nrr|grr|net_revenue|gross_revenue", "retention has nrr and grr by month."),
     (
         r"new_(customer|logo|client|account|mrr|arr)s?",
-        "mrr_movements has new MRR by month; rows of mrr_customer_months with movement 'new' are the"
-        " new customers.",
+        "mrr_movements has new MRR by month; rows of mrr_customer_months with movement 'new' are"
+        " the new customers.",
     ),
     (
         r"arr|mrr_growth|arr_growth|growth|arpa|arpu|customer_count|active_customers",

@@ -77,7 +77,7 @@ _MEANT = {
     "waterfall": "plot.mrr_movements, arr_movements and pipeline_movements are waterfalls.",
     "cohorts": "plot.retention_cohorts draws metrics.revenue_cohorts.",
     "retention": "plot.retention_cohorts draws metrics.revenue_cohorts.",
-    "pipeline": "plot.weighted_pipeline draws open deals by expected close, plot.funnel the stages.",
+    "pipeline": "plot.weighted_pipeline draws open deals by expected close; plot.funnel stages.",
     "sankey": "plot.flow draws where deals go from each stage.",
     "stage_moves": "plot.flow draws them.",
     "stage_velocity": "plot.velocity draws it.",
