@@ -87,6 +87,7 @@ def test_a_job_for_cron(
     assert account.server.token not in out + err
 
 
+@pytest.mark.exhaustive
 def test_several_accounts_as_one_frame(tmp_path: Path) -> None:
     with (
         sandbox.connect(seed=1, deals=20, burst=100_000, progress=False) as first,
@@ -109,6 +110,7 @@ def test_several_accounts_as_one_frame(tmp_path: Path) -> None:
         assert counts == expected
 
 
+@pytest.mark.exhaustive
 def test_one_page_for_the_board(
     account: sandbox.SandboxAccount, true_deals: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -124,6 +126,7 @@ def test_one_page_for_the_board(
     assert re.search(rf"(?i)won.{{0,400}}?\b{count}\b|\b{count}\b.{{0,400}}?won", page, re.DOTALL)
 
 
+@pytest.mark.exhaustive
 def test_a_dashboard(account: sandbox.SandboxAccount) -> None:
     ipywidgets = pytest.importorskip("ipywidgets")
     board = account.dashboard()
