@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
+ENGINES := .venv/.engines
 JOBS ?= 2
 
-.PHONY: demo test check browser mutants chaos fuzz lint format types layers pictures docs bench setup clean help
+.PHONY: demo test check browser engines mutants chaos fuzz lint format types layers pictures docs bench setup clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -26,7 +27,7 @@ demo: $(READY)  ## a synthetic company, loaded, labelled and cached: what pdfram
 test: $(READY)  ## a sample of every test file, in about four minutes
 	PDFRAME_TIER=test $(BIN)/python -m pytest -n $(JOBS) --ignore=tests/resilience/chaos tests
 
-check: $(READY) browser  ## every test, conformance, notebooks and docs
+check: $(READY) browser engines  ## every test, conformance, notebooks and docs
 	PDFRAME_TIER=check $(BIN)/python -m pytest -n $(JOBS) --ignore=tests/resilience/chaos tests
 	$(MAKE) --no-print-directory docs
 
@@ -34,6 +35,13 @@ browser: $(BROWSER)  ## what the tests in a browser need, besides chromium
 
 $(BROWSER): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-build-isolation --editable '.[browser]' && touch $@ || echo "The tests in a browser are skipped."
+
+engines: $(ENGINES)  ## what the tests in Spark, Tableau's engine and an S3 need, besides Java
+
+# pyspark is built here, with setuptools. moto has an environment of its own: its client of AWS needs
+# another python-dateutil.
+$(ENGINES): $(READY) requirements-moto.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock setuptools wheel && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-build-isolation --editable '.[engines]' && $(BIN)/python -m venv .venv/moto && .venv/moto/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-moto.lock && touch $@ || echo "Tests in some engines are skipped."
 
 mutants: $(READY)  ## break the code in 30 places: `make test` must see each
 	$(BIN)/python -m tests.mutants
@@ -63,8 +71,9 @@ format: $(READY)  ## let ruff put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pictures: $(READY)  ## run the README's code; write its pictures and outputs
+pictures: $(READY)  ## run the README's code and the gallery's; write pictures, outputs and llms.txt
 	$(BIN)/python -m tests.helpers.readme
+	$(BIN)/python -m tests.helpers.llms
 
 docs: $(READY)  ## build docs/_build/html, warnings are errors, and check every link and resource of it
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env -q -b html -d docs/_build/doctrees docs docs/_build/html

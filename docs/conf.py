@@ -60,12 +60,13 @@ html_theme = "pydata_sphinx_theme"
 html_title = "pdframe"
 html_static_path = ["_static"]
 html_css_files = ["pdframe.css"]
+html_extra_path = ["../llms.txt"]
 html_show_sourcelink = False
 html_copy_source = False
 html_last_updated_fmt = None
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "show_prev_next": False,
@@ -76,7 +77,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # These pages have no pages below them, which a sidebar could list.
-html_sidebars = {"index": [], "glossary": [], "newcomer-questions": []}
+html_sidebars = {"index": [], "gallery": [], "glossary": [], "newcomer-questions": []}
 
 generate.write(HERE)
 

@@ -14,7 +14,14 @@ from typing import TextIO
 
 import pandas as pd
 
-from pdframe._command_line import DONE, FAILED, PARTLY_DONE, checking_usage, print_object
+from pdframe._command_line import (
+    DONE,
+    FAILED,
+    PARTLY_DONE,
+    UsageError,
+    checking_usage,
+    print_object,
+)
 from pdframe._command_output import (
     Result,
     json_rows,
@@ -30,7 +37,9 @@ from pdframe.account import Account, connect
 from pdframe.bi._targets import target_of
 from pdframe.bi.export import check_choice
 from pdframe.cache.folder import default_cache_dir
-from pdframe.errors import DataWarning
+from pdframe.dashboard.page import check_report
+from pdframe.dashboard.state import period_of
+from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import changes_summary
 from pdframe.schema import TABLES, table_named, table_with_fields
 from pdframe.sync import CURRENT_NOTES
@@ -39,6 +48,8 @@ _SENTENCE = 80
 _WIDE = 110
 _NEWEST = 50
 """Events that `changes` lists."""
+_LATEST = pd.Timestamp("2200-01-01", tz="UTC")
+"""After every server's clock: no period that is named correctly is in the future then."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         "export": _export,
         "fields": _fields,
         "changes": _changes,
+        "report": _report,
         "fleet": run_fleet,
     }
     notes: list[str] = []
@@ -308,6 +320,40 @@ def _changes(options: argparse.Namespace) -> Result:
     return Result(events, show, totals)
 
 
+def _report(options: argparse.Namespace) -> Result:
+    with checking_usage():
+        # A mistyped path or period is refused before credentials are needed.
+        target = _report_file(options.file, options.theme)
+        if options.period is not None:
+            period_of(options.period, _LATEST, "UTC")
+    with _account(options) as account:
+        try:
+            account.report(
+                target,
+                period=options.period,
+                theme=options.theme,
+                cancellations=options.cancellations,
+            )
+        except ArgumentError as error:
+            # A column that deals lack, once they are loaded.
+            raise UsageError(error) from None
+    size = target.stat().st_size
+    rows = pd.DataFrame({"file": [str(target)], "bytes": [size]})
+
+    def show() -> None:
+        print(target)
+
+    return Result(rows, show, {"file": str(target), "bytes": size})
+
+
+def _report_file(path: str | Path, theme: str | None = None) -> Path:
+    """Return the file of a report; `ArgumentError` where none can be written or drawn."""
+    try:
+        return check_report(path, theme)
+    except ImportError as missing:
+        raise ArgumentError(str(missing)) from None
+
+
 def _demo(options: argparse.Namespace) -> Result:
     from pdframe import sandbox
 
@@ -352,26 +398,44 @@ def _demo(options: argparse.Namespace) -> Result:
         say("Seven days pass: deals are added, moved, won and lost. A sync fetches the changes:")
         account.advance(days=7)
         second = account.sync()
+        if not options.json:
+            _show_sync(second[second["tokens"] > 0])
+        show(f"\n{_tokens(second):,} API tokens instead of {_tokens(first):,}.")
+        say("One page for the board: key figures, charts, what changed, a forecast:")
+        report = _demo_report(account, cache_dir)
         cache = str(account.cache_path)
     totals = {
-        "first_tokens": int(first["tokens"].sum()),
-        "second_tokens": int(second["tokens"].sum()),
+        "first_tokens": _tokens(first),
+        "second_tokens": _tokens(second),
         "cache": cache,
+        "report": None if isinstance(report, str) else str(report),
     }
 
     def end() -> None:
-        _show_sync(second[second["tokens"] > 0])
+        print(report if isinstance(report, str) else f"Open in a browser: {report.as_uri()}")
         print(
-            f"\n{totals['second_tokens']:,} API tokens instead of {totals['first_tokens']:,}.\n\n"
-            f"Parquet, a folder a table: {cache}\n"
+            f"\nParquet, a folder a table: {cache}\n"
             "Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...\n"
             "                           pdframe sync\n"
-            "Five notebooks, one question each:\n\n"
+            "Six notebooks, one question each:\n\n"
             "    pdframe notebooks pdframe-notebooks"
         )
 
     rows = pd.concat([first.assign(sync="first"), second.assign(sync="a week later")])
     return Result(rows, end, totals)
+
+
+def _tokens(done: pd.DataFrame) -> int:
+    return int(done["tokens"].sum())
+
+
+def _demo_report(account: Account, folder: Path) -> Path | str:
+    """Write the report of the demo into the folder of caches; return why not, if it is not."""
+    try:
+        file = _report_file(folder.absolute() / "pdframe-demo-report.html")
+    except ArgumentError as missing:
+        return sentences(str(missing))
+    return account.report(file, cancellations="Cancellation date", refresh=False)
 
 
 def _interesting(deals: pd.DataFrame, fields: pd.DataFrame, width: int) -> pd.DataFrame:

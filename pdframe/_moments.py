@@ -14,7 +14,10 @@ from pdframe.errors import ArgumentError
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 # What people write where a program reads the clock.
-_CLOCK = re.compile(r"now|today|yesterday|ago|last|this", re.IGNORECASE)
+_CLOCK = re.compile(
+    r"now|today|yesterday|tomorrow|ago|last|past|this|next|to.date|[wmqy]td|\d+ ?[a-z]+",
+    re.IGNORECASE,
+)
 _NAMED = re.compile(r"(\d{4})(?:-(\d{2})|-?[Qq]([1-4]))?", re.ASCII)
 
 
@@ -134,7 +137,8 @@ def _instant(value: Any, tz: str, name: str, days: int = 0) -> pd.Timestamp:
         return time.tz_convert("UTC").as_unit("us")
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         clock = (
-            " A metric does not read the clock: pd.Timestamp.now() is now."
+            " A metric does not read the clock: pd.Timestamp.now() is now. Words count from"
+            " attrs['today'], which frames of an account have."
             if isinstance(value, str) and _CLOCK.search(value)
             else ""
         )

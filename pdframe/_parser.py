@@ -164,6 +164,24 @@ def parser() -> argparse.ArgumentParser:
         "--all", action="store_true", help="list every event, not only the newest 50"
     )
 
+    report = commands.add_parser(
+        "report", help="write one HTML page: key figures, charts, changes, forecast; no network"
+    )
+    report.add_argument("file", metavar="FILE", help="the page, such as report.html; replaced")
+    report.add_argument(
+        "--period",
+        metavar="PERIOD",
+        help="2026, 2026-Q2, 2026-06, this month, last quarter ... (default: the last 90 days)",
+    )
+    report.add_argument(
+        "--theme", choices=["light", "dark"], help="colours (default: the reader's setting)"
+    )
+    report.add_argument(
+        "--cancellations",
+        metavar="COLUMN",
+        help="column of deals with the day on which recurring revenue ended (default: unknown)",
+    )
+
     fleet = commands.add_parser(
         "fleet", help="sync many accounts, or estimate the cost, from a TOML file"
     )
@@ -185,7 +203,7 @@ def parser() -> argparse.ArgumentParser:
         "shell", choices=["bash", "zsh"], help="bash: source <(pdframe completion bash)"
     )
 
-    connected = (sync, status, estimate, export, fields, changes)
+    connected = (sync, status, estimate, export, fields, changes, report)
     for command in (demo, *connected, fleet):
         command.add_argument(
             "--cache-dir",

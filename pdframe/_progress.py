@@ -1,5 +1,5 @@
-"""Progress bars in notebooks and terminals, for loads of more than a second. A forked process shows
-none, because tqdm's lock may be locked there forever.
+"""Progress bars in notebooks and terminals, for loads and forecasts of more than a second. A forked
+process shows none, because tqdm's lock may be locked there forever.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 _RESUMES = "stop any time: it resumes"
 _WAITING = "{{desc}}: waiting for the first {unit}{{postfix}}"
+_COMPUTING = "{desc}: computing"
 
 
 class Tick(Protocol):
@@ -64,13 +65,14 @@ class Bars:
         unit: str = "rows",
         cost: int = 0,
         tokens_left: Callable[[], int | None] = lambda: None,
+        resumes: bool = True,
     ) -> Iterator[Tick]:
         """Show a bar for the time of the block, and yield what moves it.
 
         Parameters
         ----------
         title
-            The table.
+            The table, or what is computed.
         place
             "table 3 of 12", where several are loaded.
         unit
@@ -79,6 +81,8 @@ class Bars:
             Tokens for each of them, where that is known.
         tokens_left
             Returns the tokens that can be spent today; None: unknown.
+        resumes
+            Whether the same call resumes what is interrupted: the bar says so.
         """
         if not self._shown or os.getpid() != self._process:
             yield NoTick()
@@ -99,10 +103,10 @@ class Bars:
                 delay=delay,
                 mininterval=self._interval,
                 miniters=1,
-                bar_format=_WAITING.format(unit=unit),
+                bar_format=_WAITING.format(unit=unit) if resumes else _COMPUTING,
             )
 
-        bar = _Bar(opened, unit, cost, tokens_left)
+        bar = _Bar(opened, unit, cost, tokens_left, _RESUMES if resumes else "")
         self._open += 1
         try:
             if not delay:
@@ -145,9 +149,10 @@ class _Bar:
         unit: str,
         cost: int,
         tokens_left: Callable[[], int | None],
+        resumes: str,
     ) -> None:
         self._opened, self._unit, self._cost = opened, unit, cost
-        self._tokens_left = tokens_left
+        self._tokens_left, self._resumes = tokens_left, resumes
         self._bar: Any = None
 
     def __call__(self, done: int) -> None:
@@ -185,7 +190,7 @@ class _Bar:
         left, today = (total or done) - done, self._tokens_left()
         parts = [f"{left * self._cost:,} tokens to go"] if left > 0 and self._cost else []
         parts += [f"{today:,} tokens left today"] if today is not None else []
-        return ", ".join([*parts, _RESUMES])
+        return ", ".join(filter(None, [*parts, self._resumes]))
 
 
 def _format(unit: str, total: int | None) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -28,6 +28,8 @@ from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.messages import DataWarnings
 from pdframe.cache.store import Store
+from pdframe.dashboard.live import dashboard
+from pdframe.dashboard.page import report
 from pdframe.errors import AccessError, CacheError
 from pdframe.frames.convert import shorten
 from pdframe.history import changes, forecasts, replay
@@ -50,7 +52,7 @@ _MAIN = {
     "lists": ("stages", "pipelines", "users"),
     "history": ("stage_visits", "deal_history", "deal_changes", "changes"),
     "the cache": ("sync", "status", "estimate", "warnings"),
-    "more": ("fields", "search", "deal", "forecast", "export"),
+    "more": ("fields", "search", "deal", "forecast", "export", "report", "dashboard"),
 }
 """What people mean most often, for the error of a name that is like none."""
 _ME_COLUMNS = (
@@ -217,6 +219,7 @@ class Account:
         self._tz: str | None = None
         self._opened: Store | None = None
         self._latest_visits = LatestVisits()
+        self._withheld: dict[str, tuple[datetime, AccessError]] = {}  # see Syncer
         self._data_warnings = DataWarnings(weakref.proxy(self))
         # An account that is never closed leaves no connection open.
         weakref.finalize(self, client.close)
@@ -270,6 +273,8 @@ class Account:
     fields = fields
     url = url
     export = export
+    report = report
+    dashboard = dashboard
 
     @property
     def company(self) -> str:
@@ -459,6 +464,7 @@ class Account:
             policy=Policy(full_every=self._full_every, options=self._options),
             metadata_age=self._metadata_age,
             deletions_age=self._deletions_age,
+            withheld=self._withheld,
         )
 
     def _summary(self) -> tuple[str, list[str]]:

@@ -1,5 +1,5 @@
 """The command line: `pdframe demo | notebooks | sync | status | estimate | export | fields |
-changes | fleet | completion`.
+changes | report | fleet | completion`.
 
 `--help`, `--version`, `notebooks` and mistyped commands import neither pandas nor pyarrow:
 `_commands` does.

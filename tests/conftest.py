@@ -6,6 +6,7 @@ import functools
 import os
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -73,3 +74,21 @@ def account(request: pytest.FixtureRequest) -> Iterator[sandbox.SandboxAccount]:
 @pytest.fixture
 def long_lists() -> None:
     """Lists of `account` count as longer than a page, so that a refresh asks for their changes."""
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """The one Spark of this process; the test is skipped where pyspark or Java is missing."""
+    from tests.helpers.engines import local_spark, need
+
+    need("pyspark", java=True)
+    with local_spark() as session:
+        yield session
+
+
+@pytest.fixture
+def spark_in_utc(spark: Any) -> Iterator[Any]:
+    """The same, with times of UTC in the functions of Python that it calls."""
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    yield spark
+    spark.conf.unset("spark.sql.session.timeZone")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pdframe.bi import _meta
 from pdframe.bi._tables import BiSet, BiTable, ColumnNote
-from pdframe.bi.formats import WRITERS, DuckdbFile, check_excel, content_id
+from pdframe.bi.formats import WRITERS, DuckdbFile, check_excel, content_id, cut_in_excel
 from pdframe.bi.schema_yml import schema_yml
 from pdframe.bi.sets import META_FILES, SetWriter
 from pdframe.bi.views import duckdb_sql, views_sql
@@ -25,7 +25,7 @@ MAX_ROWS = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The export of one table: its file or folder, or the reason why it has none."""
+    """The export of one table: its file or folder. `note`: why it has none, or what it lacks."""
 
     table: str
     rows: int | None = None
@@ -66,8 +66,10 @@ class FilesOutput:
         self._schemas[name] = rows.schema
         file = f"{name}.{self._format}"
         write = WRITERS[self._format]
+        note = ""
         if self._format == "xlsx":
             check_excel(name, rows)
+            note = cut_in_excel(rows)
         size, is_written = 0, False
         for part, table in self._parts(file, name, rows):
             content = content_id(table) if self._format == "parquet" else None
@@ -81,7 +83,7 @@ class FilesOutput:
                 self._folders.add(name)
             size += self._writer.add(part, table.num_rows, content, write_part)["bytes"]
             is_written |= self._writer.is_written(part)
-        return Written(name, rows.num_rows, file, size, is_written=is_written)
+        return Written(name, rows.num_rows, file, size, note, is_written=is_written)
 
     def _parts(self, file: str, name: str, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         """Yield the files of a table; the parts of a long one by the year of its first date."""

@@ -143,7 +143,8 @@ class LocalFolder:
             try:
                 yield
             finally:
-                # While it is locked: an export that waits for a removed file opens a new one.
+                # While it is locked: an export that waits for a removed file opens a new one, which
+                # is why pyproject.toml wants a filelock that does.
                 with contextlib.suppress(OSError):
                     path.unlink()
 
@@ -236,7 +237,7 @@ class RemoteFolder:
         self._system = system
         # A folder of an object store is a prefix: nothing has to be made.
         self._has_folders = getattr(system, "base_fs", system).type_name not in _OBJECT_STORES
-        self._base = base.strip("/") if not isinstance(system, pafs.LocalFileSystem) else base
+        self._base = base.strip("/")
         self._where = where if where.endswith("://") else where.rstrip("/")
 
     @property
@@ -370,9 +371,7 @@ def target_of(path: object) -> LocalFolder | RemoteFolder:
         It is none of these, or nothing installed reads such a URL.
     """
     if isinstance(path, pafs.FileSystem):
-        inner = getattr(path, "base_fs", path)
-        base = getattr(path, "base_path", "").strip("/")
-        return RemoteFolder(path, "", f"{inner.type_name}://{base}")
+        return _target_of_system(path)
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(
             f"path must be a folder, such as 'bi', not {path!r}. It may be the URL of one."
@@ -391,7 +390,27 @@ def target_of(path: object) -> LocalFolder | RemoteFolder:
         # What is no URL for pyarrow may have a password with / ? # [ or @ in it.
         shown = _after_credentials(text)
         system, base = _by_fsspec(text, shown)
+    if isinstance(system, pafs.LocalFileSystem):
+        return LocalFolder(Path(base).absolute())
     return RemoteFolder(system, base, shown)
+
+
+def _target_of_system(system: pafs.FileSystem) -> LocalFolder | RemoteFolder:
+    inner: Any = system
+    bases: list[str] = []
+    while isinstance(inner, pafs.SubTreeFileSystem):
+        bases.insert(0, inner.base_path)
+        inner = inner.base_fs
+    if not isinstance(inner, pafs.LocalFileSystem):
+        base = "/".join(base.strip("/") for base in bases)
+        return RemoteFolder(system, "", f"{inner.type_name}://{base}")
+    if not bases:
+        raise ArgumentError(
+            "path is the file system of this machine, without a folder. Pass the folder, such as"
+            " 'bi'."
+        )
+    # A folder of this machine has private files and a lock, however it is named.
+    return LocalFolder(Path(bases[0], *(base.strip("/") for base in bases[1:])).absolute())
 
 
 def _by_fsspec(url: str, shown: str) -> tuple[Any, str]:
@@ -404,6 +423,8 @@ def _by_fsspec(url: str, shown: str) -> tuple[Any, str]:
             f"Nothing installed writes to {shown}. pyarrow knows s3://, gs://, abfs:// and"
             " hdfs://; for others install fsspec and its package for the scheme."
         ) from None
+    if "file" in ((system.protocol,) if isinstance(system.protocol, str) else system.protocol):
+        return pafs.LocalFileSystem(), base
     return pafs.PyFileSystem(pafs.FSSpecHandler(system)), base
 
 

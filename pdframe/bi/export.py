@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow.fs as pafs
 
 from pdframe._advice import did_you_mean
+from pdframe._warnings import warn
 from pdframe.bi._inputs import inputs_id, is_fresh
 from pdframe.bi._outputs import MAX_ROWS, DuckdbOutput, FilesOutput, Written
 from pdframe.bi._targets import Target, target_of
@@ -37,7 +38,7 @@ from pdframe.bi.star import star
 from pdframe.bi.star_source import Starred
 from pdframe.cache.server_clock import server_now
 from pdframe.errors import ArgumentError, CacheError, PdframeError
-from pdframe.loaders.base import check_flag, check_refresh, chosen_names
+from pdframe.loaders.base import check_flag
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.endings import Cancellations
 from pdframe.schema import tables_in_short
@@ -157,8 +158,14 @@ def export(
     DataFrame
         One row a table: table, rows, path (of its file or folder), bytes (of that file or
         folder), note, missing, written (whether a file was written, or was the same already).
-        If no table was named, an unavailable one has neither path nor rows; note says why,
-        missing what the account lacks: "plan", "scope", "permission" (null: nothing).
+        If no table was named, an unavailable one has neither path nor rows; note says why (or which
+        texts of a workbook are cut), missing what the account lacks: "plan", "scope", "permission"
+        (null: nothing).
+
+    Warns
+    -----
+    DataWarning
+        Texts of a workbook are longer than a cell of Excel takes, and are cut.
 
     Raises
     ------
@@ -182,8 +189,9 @@ def export(
     target = target_of(path)
     check_choice(layout, format, naming, tables, fiscal_start)
     _check_options(layout, names, labels, (rates, cancellations), max_rows)
-    check_refresh(refresh)
+    check_flag("refresh", refresh, None, "full")
     check_flag("labels", labels)
+    check_flag("names", names, None)
     check_flag("personal", personal)
     if format in _PACKAGES:
         optional(*_PACKAGES[format])
@@ -192,7 +200,7 @@ def export(
         by_name=bool(tables),
         refresh=refresh,
         labels=labels,
-        names=chosen_names(names, self._names),
+        names=self._names if names is None else names,
         personal=personal,
         naming=naming or ("labels" if layout == "tables" else "snake"),
         hours=format != "csv",
@@ -214,6 +222,9 @@ def export(
     except PdframeError as error:
         error.kept = " ".join(filter(None, (error.kept, f"Nothing in {target.where} was changed.")))
         raise
+    if cut := [f"{one.table}: {one.note}" for one in done if one.file and one.note]:
+        more = "\nThe column note of the result names the other tables." if cut[1:] else ""
+        warn(cut[0] + more, cut)
     return _done_frame(done, target)
 
 

@@ -196,6 +196,29 @@ def check_excel(name: str, table: pa.Table) -> None:
         )
 
 
+def cut_in_excel(table: pa.Table) -> str:
+    """Return which columns have text that is longer than a cell of Excel takes; nothing, if none.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from pdframe.bi.formats import cut_in_excel
+    >>> cut_in_excel(pa.table({"note": ["a" * 40_000, "b"], "id": [1, 2]}))
+    'Excel takes 32,767 characters a cell. Longer texts are cut: 1 of note.'
+    """
+    counts = {}
+    for name, values in zip(table.column_names, table.itercolumns(), strict=True):
+        shown = for_csv(values) if pa.types.is_list(values.type) else values
+        if pa.types.is_string(shown.type) or pa.types.is_large_string(shown.type):
+            length = pc.utf8_length(without_controls(shown))
+            if count := pc.sum(pc.greater(length, MAX_EXCEL_TEXT)).as_py():
+                counts[name] = count
+    if not counts:
+        return ""
+    named = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
+    return f"Excel takes {MAX_EXCEL_TEXT:,} characters a cell. Longer texts are cut: {named}."
+
+
 def write_xlsx(name: str, table: pa.Table, file: IO[bytes]) -> None:
     """Write a table as an Excel workbook of one sheet.
 
@@ -361,6 +384,7 @@ __all__ = [
     "Format",
     "check_excel",
     "content_id",
+    "cut_in_excel",
     "for_csv",
     "harmless",
     "optional",

@@ -1,9 +1,14 @@
-"""The server's clock, which says when "now" and "today" are: a sandbox has its own."""
+"""The server's clock, which says when "now" and "today" are: a sandbox has its own.
+
+Metrics read no clock: every frame of an account says in its `attrs` which day it was loaded, and
+there "today" and "last month" count from that day.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from pdframe.cache.store import Store
 from pdframe.errors import CacheError
@@ -23,4 +28,9 @@ def server_now(store: Store) -> datetime:
     return max(times, default=now)
 
 
-__all__ = ["server_now"]
+def days_of(store: Store, tz: str) -> dict[str, str]:
+    """Return the `attrs` of a frame that is loaded now: the timezone of its days, and today."""
+    return {"tz": tz, "today": server_now(store).astimezone(ZoneInfo(tz)).date().isoformat()}
+
+
+__all__ = ["days_of", "server_now"]

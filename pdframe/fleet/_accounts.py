@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from pdframe._progress import Bars
@@ -74,6 +75,14 @@ def opened(how: How) -> Account:
     return account
 
 
+def same_account(name: str, first: str, folder: Path) -> ArgumentError:
+    """Return the error of a name whose token opened the account that another name stands for."""
+    return ArgumentError(
+        f"{name!r} and {first!r} open the same account, {folder.name}: its rows would count twice."
+        f" Give {name!r} its own token, or leave one of the two out."
+    )
+
+
 def lanes(accounts: Mapping[str, How]) -> list[list[str]]:
     """Group the names of accounts by company: those of one lane run one after the other, because
     they share a daily budget. A function has a lane of its own.
@@ -101,4 +110,12 @@ def _company(name: str, how: How) -> object:
         return (name,)
 
 
-__all__ = ["How", "check_name", "checked_accounts", "checked_workers", "lanes", "opened"]
+__all__ = [
+    "How",
+    "check_name",
+    "checked_accounts",
+    "checked_workers",
+    "lanes",
+    "opened",
+    "same_account",
+]

@@ -1,7 +1,12 @@
-"""Which folder of a cache belongs to which account of a fleet: `fleet.json` beside the folders."""
+"""Which folder of a cache belongs to which account of a fleet: `fleet.json` beside the folders.
+
+A name belongs to the folder that it opened last. Where its token becomes another user's, it opens
+another folder, and the one that it had is a former one: its rows are not counted beside the others.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,21 +26,39 @@ def names_by_folder(cache_dir: Path) -> dict[str, str]:
     CacheError
         The file cannot be read, or a newer version of pdframe wrote it.
     """
+    return _read(cache_dir)["folders"]
+
+
+def former_folders(cache_dir: Path) -> dict[str, str]:
+    """Return the account folders that a name had before it opened another one, and that name.
+
+    Raises
+    ------
+    CacheError
+        As `names_by_folder`.
+    """
+    return _read(cache_dir)["former"]
+
+
+def _read(cache_dir: Path) -> dict[str, dict[str, str]]:
     path = cache_dir / _FILE
+    content: dict[str, object] = {}
     try:
         raw = path.read_bytes()
+        refuse_newer(path, raw, _FORMAT)
+        with contextlib.suppress(ValueError):
+            content = unseal(raw)
     except FileNotFoundError:
-        return {}
+        pass
     except OSError as error:
         raise CacheError(f"{path} cannot be read: {error.strerror}. Make it readable.") from error
-    refuse_newer(path, raw, _FORMAT)
-    try:
-        folders = unseal(raw).get("folders")
-    except ValueError:
+    return {key: _texts(content.get(key)) for key in ("folders", "former")}
+
+
+def _texts(content: object) -> dict[str, str]:
+    if not isinstance(content, dict):
         return {}
-    if not isinstance(folders, dict):
-        return {}
-    return {str(folder): str(name) for folder, name in folders.items()}
+    return {str(folder): str(name) for folder, name in content.items()}
 
 
 def note_names(cache_dir: Path, names: Mapping[str, str]) -> None:
@@ -47,10 +70,17 @@ def note_names(cache_dir: Path, names: Mapping[str, str]) -> None:
         if names.items() <= names_by_folder(cache_dir).items():
             return
         with locked_file(cache_dir / _LOCK):
-            before = names_by_folder(cache_dir)
-            kept = {folder: name for folder, name in before.items() if name not in names.values()}
-            if (now := kept | dict(names)) != before:
-                write_atomic(cache_dir / _FILE, seal({"folders": now}))
+            before = _read(cache_dir)
+            named = before["folders"]
+            kept = {folder: name for folder, name in named.items() if name not in names.values()}
+            former = {
+                folder: name
+                for folder, name in (before["former"] | named).items()
+                if folder not in names and (folder in before["former"] or folder not in kept)
+            }
+            now = {"folders": kept | dict(names), "former": former}
+            if now != before:
+                write_atomic(cache_dir / _FILE, seal(now))
     except (OSError, CacheError) as error:
         why = error if isinstance(error, CacheError) else f"{error.strerror}."
         warn(
@@ -59,4 +89,4 @@ def note_names(cache_dir: Path, names: Mapping[str, str]) -> None:
         )
 
 
-__all__ = ["names_by_folder", "note_names"]
+__all__ = ["former_folders", "names_by_folder", "note_names"]

@@ -22,7 +22,14 @@ from pdframe._progress import Bars
 from pdframe._warnings import collect_warnings, warn
 from pdframe.account import Account
 from pdframe.errors import ArgumentError, PdframeError
-from pdframe.fleet._accounts import How, checked_accounts, checked_workers, lanes, opened
+from pdframe.fleet._accounts import (
+    How,
+    checked_accounts,
+    checked_workers,
+    lanes,
+    opened,
+    same_account,
+)
 from pdframe.fleet._frames import combined
 from pdframe.fleet._names import note_names
 
@@ -236,8 +243,13 @@ def apply(
     if not outcomes:
         raise PdframeError(_ENDED) from broken
     results: dict[str, Any] = {}
+    folders: defaultdict[Path, dict[str, str]] = defaultdict(dict)
     for name in accounts:
         outcome = outcomes.get(name, _Outcome(name, error=PdframeError(_ENDED)))
+        if (folder := outcome.folder) is not None and folder.is_dir():
+            first = folders[folder.parent].setdefault(folder.name, name)
+            if first != name:
+                outcome = replace(outcome, error=same_account(name, first, folder))
         if outcome.error is None:
             try:
                 results[name] = pickle.loads(outcome.result)  # noqa: S301 - a worker wrote it
@@ -245,10 +257,6 @@ def apply(
                 outcome = replace(outcome, error=error)
         outcomes[name] = outcome
     in_order = [outcomes[name] for name in accounts]
-    folders: defaultdict[Path, dict[str, str]] = defaultdict(dict)
-    for outcome in in_order:
-        if outcome.folder is not None and outcome.folder.is_dir():
-            folders[outcome.folder.parent][outcome.folder.name] = outcome.name
     for cache_dir, names in folders.items():
         note_names(cache_dir, names)
     _warn(in_order)

@@ -20,7 +20,7 @@ from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError, PdframeError
 from pdframe.fleet._frames import ACCOUNT, combined
-from pdframe.fleet._names import names_by_folder
+from pdframe.fleet._names import former_folders, names_by_folder
 from pdframe.schema import TABLES, table_named
 from pdframe.sync.fetch_state import load_states
 
@@ -49,8 +49,8 @@ def load(
         Name of a table, or "stage_visits".
     accounts
         The names of `fleet.sync` and `fleet.apply`; of an account that they never opened, the name
-        of its folder. None:
-        all that are in the cache.
+        of its folder. None: all that are in the cache, but for the folder that an account had
+        before its token became another user's.
     labels, names
         As in `Account`.
     columns
@@ -98,7 +98,9 @@ def load(
     folder = Path(root).expanduser().absolute()
     frames: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
-    chosen = _chosen(_folders(folder), accounts, folder)
+    former = former_folders(folder)
+    chosen = _chosen(_folders(folder), accounts, former, folder)
+    notes += _left_out(folder, former, chosen)
     missing = []
     for name, key in chosen.items():
         with collect_warnings() as noticed, _offline(folder, key) as account:
@@ -134,14 +136,27 @@ def _folders(root: Path) -> dict[str, str]:
     return dict(sorted((named.get(key, key), key) for key in keys))
 
 
-def _chosen(folders: dict[str, str], accounts: Sequence[str] | None, root: Path) -> dict[str, str]:
+def _left_out(root: Path, former: dict[str, str], chosen: dict[str, str]) -> list[str]:
+    """Return a note for each former folder of a chosen account, which is not loaded beside it."""
+    return [
+        f"{name}: {key} is left out, or its rows would count twice: the token of {name} opens"
+        f" another user's account since. accounts=[{key!r}] loads it; move the folder away to end"
+        " this note."
+        for key, name in former.items()
+        if name in chosen and key not in chosen.values() and Store(root, key).tables()
+    ]
+
+
+def _chosen(
+    folders: dict[str, str], accounts: Sequence[str] | None, former: dict[str, str], root: Path
+) -> dict[str, str]:
     if not folders:
         raise NotCachedError(
             f"{root} holds the cache of no account. Give the cache_dir of the accounts, or sync"
             " them: fleet.sync(accounts)."
         )
     if accounts is None:
-        return folders
+        return {name: key for name, key in folders.items() if key not in former}
     if isinstance(accounts, str):
         raise ArgumentError(f"accounts must be a list of names, such as [{accounts!r}].")
     for name in accounts:

@@ -15,7 +15,14 @@ from pdframe._progress import Bars
 from pdframe._warnings import collect_warnings, warn
 from pdframe.account import Account
 from pdframe.errors import ArgumentError, BudgetError, PdframeError
-from pdframe.fleet._accounts import How, checked_accounts, checked_workers, lanes, opened
+from pdframe.fleet._accounts import (
+    How,
+    checked_accounts,
+    checked_workers,
+    lanes,
+    opened,
+    same_account,
+)
 from pdframe.fleet._names import note_names
 from pdframe.schema import table_named
 from pdframe.sync import CURRENT_NOTES
@@ -91,9 +98,8 @@ def sync(
     fleet = _Fleet(accounts, workers, progress)
 
     def work(name: str, account: Account) -> list[_Row]:
+        fleet.claim(account.cache_path, name)
         done = account.sync(*tables, full=full)
-        folder = account.cache_path
-        fleet.folders[folder.parent][folder.name] = name
         return [{**row, "error": _problem(row, tables)} for row in _records(done)]
 
     def failed(error: _Error, tokens: int | None, seconds: float) -> _Row:
@@ -205,6 +211,13 @@ class _Fleet:
         self._notes: dict[str, list[str]] = {}
         self._done = 0
         self.folders: defaultdict[Path, dict[str, str]] = defaultdict(dict)
+
+    def claim(self, folder: Path, name: str) -> None:
+        """Keep the name of an account's folder; `ArgumentError` where another account opened it."""
+        with self._opening:
+            first = self.folders[folder.parent].setdefault(folder.name, name)
+        if first != name:
+            raise same_account(name, first, folder)
 
     def run(self, work: _Work, failed: _Failed) -> list[_Row]:
         """Return the rows of all accounts, in their order."""

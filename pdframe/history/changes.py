@@ -8,12 +8,12 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 
-from pdframe._relative_times import absolute
+from pdframe._relative_times import absolute, refuse_future
 from pdframe._warnings import collect_warnings
 from pdframe.cache.messages import UNANSWERED, suggest_cache
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
-from pdframe.errors import AccessError, ArgumentError, NotCachedError
+from pdframe.errors import AccessError, NotCachedError
 from pdframe.metrics import changes as changes_of
 from pdframe.metrics._arguments import moment
 
@@ -84,9 +84,9 @@ def changes(
     ----------
     since
         When it begins, inclusive: "today", "yesterday", "last Monday" (the latest one before
-        today), "7 days ago" (that day), "3 hours ago", "this month", "last quarter"; a day, time,
-        month, quarter or year ("2026-06-01", "2026-06", "2026-Q2"); a datetime, or a timedelta: so
-        long ago. Days are those of `tz`; now is the server's clock.
+        today), "7 days ago" or "7d" (that day), "3 hours ago", "24h", "last hour", "this month",
+        "last quarter"; a day, time, month, quarter or year ("2026-06-01", "2026-06", "2026-Q2"); a
+        datetime, or a timedelta: so long ago. Days are those of `tz`; now is the server's clock.
     until
         When it ends, exclusive; a month, quarter, year or "last week" is taken to its end. None:
         now.
@@ -137,11 +137,8 @@ def changes(
     now = pd.Timestamp(server_now(store))
     first = absolute(since, now, tz, "since")
     end = now if until is None else absolute(until, now, tz, "until")
-    if until is None and moment(first, tz, "since") > now:
-        raise ArgumentError(
-            f"since={since!r} is in the future: by the server's clock it is"
-            f" {now.tz_convert(tz):%Y-%m-%d %H:%M} ({tz})."
-        )
+    if until is None:
+        refuse_future(since, moment(first, tz, "since"), now, tz, "since")
     # What one refresh fetched is not fetched twice. A warning would say that no list of deletions
     # was read: `deals` above knows as many as the account's ages want.
     with collect_warnings():

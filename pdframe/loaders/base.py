@@ -18,6 +18,7 @@ from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
 from pdframe.cache.messages import UNANSWERED, DataWarnings, suggest_cache
+from pdframe.cache.server_clock import days_of
 from pdframe.cache.store import Store
 from pdframe.errors import (
     AccessError,
@@ -106,7 +107,7 @@ def load(
         check_flag("deleted", deleted)
         with_deleted_deals = deleted and name == "deals"
         table = DEALS_AND_DELETED if with_deleted_deals else TABLES[name]
-        names = chosen_names(names, account._names)
+        names = account._names if names is None else names
         chosen = check_columns(account, table, refresh, labels, names, columns)
         store, syncer = account._store, account._syncer
 
@@ -163,29 +164,11 @@ def _refresh(
         )
 
 
-def chosen_names(names: bool | None, default: bool | None) -> bool | None:
-    """Return which names a loader adds: `names`, else what the account was opened with.
-
-    Raises
-    ------
-    ArgumentError
-        It is neither a flag nor None.
-    """
-    if names is not None:
-        check_flag("names", names, "True, False or None")
-    return default if names is None else names
-
-
-def check_flag(name: str, value: object, values: str = "True or False") -> None:
-    """Refuse what Python would read as a flag by its emptiness: "no" is True to it."""
-    if not isinstance(value, bool):
-        raise ArgumentError(f"{name} must be {values}, not {value!r}.")
-
-
-def check_refresh(refresh: object) -> None:
-    """Refuse what is no value of `refresh`."""
-    if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
-        raise ArgumentError(f"refresh must be None, True, False or 'full', not {refresh!r}.")
+def check_flag(name: str, value: object, *others: str | None) -> None:
+    """Refuse what is neither True or False nor one of the others: Python reads "no" as True."""
+    if not (isinstance(value, bool) or (isinstance(value, str | None) and value in others)):
+        *most, last = map(repr, (True, False, *others))
+        raise ArgumentError(f"{name} must be {', '.join(most)} or {last}, not {value!r}.")
 
 
 def check_columns(
@@ -203,8 +186,9 @@ def check_columns(
     ArgumentError
         An argument is wrong: raised before any token is spent on the table.
     """
-    check_refresh(refresh)
+    check_flag("refresh", refresh, None, "full")
     check_flag("labels", labels)
+    check_flag("names", names, None)
     if columns is None:
         return None
     chosen = _as_list(columns)
@@ -265,7 +249,7 @@ def label_rows(
             frame = frame[others]
         place = len(table.columns) + len(wanted) if columns is None else list(columns).index(URL)
         frame.insert(place, URL, addresses)
-    frame.attrs["tz"] = account.tz
+    frame.attrs |= days_of(account._store, account.tz)
     return frame
 
 
@@ -479,8 +463,7 @@ __all__ = [
     "FilteredRows",
     "Refresh",
     "check_columns",
-    "check_refresh",
-    "chosen_names",
+    "check_flag",
     "label_rows",
     "load",
     "name_columns",

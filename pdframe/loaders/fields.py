@@ -14,7 +14,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
 from pdframe.fields import Field, custom_fields, fields_frame
 from pdframe.frames import is_unknown, unify
-from pdframe.loaders.base import Connected, Refresh, check_refresh
+from pdframe.loaders.base import Connected, Refresh, check_flag
 from pdframe.schema import TABLES, Table, table_with_fields
 
 
@@ -58,7 +58,7 @@ def fields(
     -----
     DataWarning
         Once an account, without a table: the API withholds the fields of some tables, which are
-        left out.
+        left out. The next request for them is after `metadata_age`, or with `refresh=True`.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def fields(
     """
     if not (search is None or (isinstance(search, str) and search.strip())):
         raise ArgumentError(f"search must be text such as 'renewal', not {search!r}.")
-    check_refresh(refresh)
+    check_flag("refresh", refresh, None, "full")
     if table is not None:
         known = _known_table(table)
         with self._data_warnings.one_a_call(str(known.field_list)):

@@ -13,14 +13,14 @@ call resumes within a week. `refresh="full"` without ids reloads the list of the
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe._relative_times import absolute
+from pdframe._relative_times import absolute, refuse_future
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError
@@ -48,9 +48,9 @@ def deal_changes(
     /deals/{id}/changelog, 20 tokens a deal.
 
     A deal is requested again only after a change (of its `update_time`, stage, status, value ...):
-    20 tokens per changed deal, at any age if the cached deals show the change. A load that runs out
-    of budget keeps the finished deals, and the same call resumes with the others. `field_key` is
-    the API's code; `names=True` adds its label.
+    20 tokens per changed deal, at any age if the cached deals show the change; with `max_age=None`
+    only by `refresh=True`. A load that runs out of budget keeps the finished deals, and the same
+    call resumes with the others. `field_key` is the API's code; `names=True` adds its label.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def deal_changes(
     Raises
     ------
     ArgumentError
-        `since` is no time, or `keep_going` something else.
+        `since` is no time or in the future, or `keep_going` is something else.
     BudgetError
         The tokens ran out. The finished deals are kept, and with `keep_going` later syncs go on.
 
@@ -95,9 +95,8 @@ def deal_changes(
             keep_up_to_date(self._store, "deal_changes", keep_going is True)
     if keep_going == "stop":
         return cached_rows(self, "deal_changes", ids, labels, names, columns)
-    start = None
     if since is not None:
-        start = moment(absolute(since, server_now(self._store), self.tz, "since"), self.tz, "since")
+        _start(since, server_now(self._store), self.tz)  # no time: refused before a request
     return load_records(
         self,
         "deal_changes",
@@ -106,7 +105,7 @@ def deal_changes(
         labels,
         names,
         columns,
-        only=None if start is None else lambda store: _deals_since(store, start),
+        only=None if since is None else lambda store: _deals_since(store, since, self.tz),
         keep_going=keep_going or None,
     )
 
@@ -398,8 +397,17 @@ def product_follower_changes(
     return load_records(self, "product_follower_changes", ids, refresh, labels, names, columns)
 
 
-def _deals_since(store: Store, start: pd.Timestamp) -> list[int]:
-    """Return the cached deals that were created or moved to another stage since a time."""
+def _start(since: Since, now: datetime, tz: str) -> pd.Timestamp:
+    return moment(absolute(since, now, tz, "since"), tz, "since")
+
+
+def _deals_since(store: Store, since: Since, tz: str) -> list[int]:
+    """Return the cached deals that were created or moved to another stage since a time, which
+    counts from the clock of the server that just gave the deals.
+    """
+    now = server_now(store)
+    start = _start(since, now, tz)
+    refuse_future(since, start, pd.Timestamp(now), tz, "since")
     deals = store.read("deals", ["id", "add_time", "stage_change_time"])
     limit = pa.scalar(start.to_pydatetime(), pa.timestamp("us", "UTC"))
     is_recent = [pc.greater_equal(deals[name], limit) for name in ("add_time", "stage_change_time")]

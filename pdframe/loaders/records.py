@@ -21,7 +21,6 @@ from pdframe.loaders.base import (
     Connected,
     Refresh,
     check_columns,
-    chosen_names,
     label_rows,
 )
 from pdframe.schema import TABLES, Table
@@ -56,7 +55,7 @@ def load_records(
         wanted = None if ids is None else _check_ids(ids, table)
         if wanted is None and not table.required_parent.every:
             raise ArgumentError(f"{name} needs ids: account.{name}([1, 2]).")
-        names = chosen_names(names, account._names)
+        names = account._names if names is None else names
         chosen = check_columns(account, table, refresh, labels, names, columns)
         syncer = account._syncer
 

@@ -4,14 +4,20 @@ the clock.
 Times are a day, a datetime, or a year, quarter, month ("2026", "2026-Q2", "2026-06") or
 `pd.Period`. `since` is inclusive: the beginning of a period. `until` is exclusive: a day or time is
 its first instant, a period is taken to its end. `as_of` is inclusive: the end of a day or period.
+
+Times in words ("today", "yesterday", "last Monday", "30 days ago", "7d", "this month", "last
+quarter", "ytd") count from the day on which an account gave the frames (`attrs["today"]`, in
+`account.tz`, by the server's clock), so that the same frames give the same result on any day.
 """
 
 from __future__ import annotations
 
+from inspect import isfunction
 from typing import NoReturn
 
 from pdframe._advice import explain_functions, unknown_name
 from pdframe.metrics._schema import schema
+from pdframe.metrics._today import counting_from_today
 from pdframe.metrics.activity_summary import activity_summary, activity_summary_activities
 from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
@@ -125,6 +131,9 @@ _MAIN = {
     "data": ("data_quality", "drill_through", "convert", "as_of"),
 }
 
+for _name in __all__:
+    if isfunction(globals()[_name]):
+        globals()[_name] = counting_from_today(globals()[_name])
 explain_functions(globals(), __all__)
 
 

@@ -65,7 +65,7 @@ def draw(
         # With room for the name of the period above its first group.
         y = y * 0.8 + np.searchsorted(periods, number[drawn]) + 0.8
     _bars(ax, y, {name: values[drawn] for name, values in amounts.items()}, currency, labels)
-    parts = [_all_together(rows, by, amounts["mean"], currency, draws)]
+    parts = _all_together(rows, by, amounts["mean"], currency, draws)
     parts += _hits(rows, by, record, freq, kind)
     records.write_sentence(ax, parts, labels.beside)
     return ax
@@ -130,16 +130,19 @@ def _all_together(
     mean: style.Floats,
     currency: str,
     draws: pd.DataFrame | None,
-) -> str:
+) -> list[str]:
     """Return the total of all groups and periods: percentiles from the draws, which add up, else
-    the expectation, which does so too.
+    the expectation, which does so too, and then what the figure beside each bar is.
     """
     count = len(rows[by].drop_duplicates())
     total = records.together(draws, rows)
     if total is not None:
-        return f"{count:,} groups together: {records.middle_and_range(total, currency)}"
+        return [f"{count:,} groups together: {records.middle_and_range(total, currency)}"]
     unit = f" {currency}" if currency else ""
-    return f"{count:,} groups together: {months.short(float(mean.sum()))}{unit} expected (mean)"
+    return [
+        f"{count:,} groups together: {months.short(float(mean.sum()))}{unit} expected (mean)",
+        "beside each bar: its own middle (P50) and range",
+    ]
 
 
 def _hits(

@@ -53,7 +53,7 @@ class Want:
     now
         Fetch without regard to age.
     max_age
-        How old a state may be otherwise; None: any age.
+        How old a state may be otherwise; None: any age, whatever the cached list shows.
     listed
         Whether the cached list of parents is as fresh as that: then fingerprints show which of them
         changed.

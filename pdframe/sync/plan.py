@@ -305,6 +305,8 @@ def due_parents(
 ) -> list[int]:
     """Return the parents whose children are to fetch now.
 
+    Without an age (`max_age=None`), what was fetched once is not fetched again by itself.
+
     Parameters
     ----------
     parents
@@ -322,6 +324,9 @@ def due_parents(
     at = places_of(ids, states)
     fetched_at, before = states["asked_at"].take(at), states["look"].take(at)
     fingerprint = fingerprints["fingerprint"].take(places_of(ids, fingerprints))
+    if not (want.now or want.full) and want.max_age is None:
+        never_fetched: list[int] = ids.filter(combined(pc.is_null(at))).to_pylist()
+        return never_fetched
     is_listed = pc.and_(pc.is_valid(fingerprint), want.listed)
     is_other = pc.not_equal(
         certain(pc.fill_null(before, "")), certain(pc.fill_null(fingerprint, ""))
@@ -332,7 +337,7 @@ def due_parents(
     else:
         may_change = is_provisional(pc.fill_null(before, PROVISIONAL))
         is_due = pc.if_else(is_listed, pc.or_(has_changed, may_change), True)
-        if not want.now:
+        if not want.now and want.max_age is not None:
             is_due = pc.and_(is_due, pc.invert(_is_fresh(fetched_at, want.max_age, now)))
             # Rows that the cache shows to be out of date are not returned, however young they are.
             updated_at = fingerprints["update_time"].take(places_of(ids, fingerprints))
@@ -443,11 +448,7 @@ def _days(age: timedelta) -> str:
     )
 
 
-def _is_fresh(
-    fetched_at: pa.ChunkedArray, max_age: timedelta | None, now: datetime
-) -> pa.ChunkedArray:
-    if max_age is None:
-        return pc.is_valid(fetched_at)
+def _is_fresh(fetched_at: pa.ChunkedArray, max_age: timedelta, now: datetime) -> pa.ChunkedArray:
     # A time ahead of the clock means that the clock was set: it proves no age.
     oldest, newest = (pa.scalar(at, fetched_at.type) for at in (now - max_age, now + max_age))
     is_fresh = pc.and_(pc.greater(fetched_at, oldest), pc.less_equal(fetched_at, newest))

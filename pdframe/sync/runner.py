@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
@@ -75,6 +76,9 @@ class Syncer:
         age.
     now
         This machine's clock.
+    withheld
+        Lists of metadata that the API withholds, each with when it said so, and how: a loader asks
+        for such a list again after `metadata_age`. An account keeps this while it lives.
     """
 
     client: Client
@@ -84,6 +88,7 @@ class Syncer:
     metadata_age: timedelta | None = ALWAYS
     deletions_age: timedelta | None = ALWAYS
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    withheld: dict[str, tuple[datetime, AccessError]] = field(default_factory=dict)
     _repaired: set[str] = field(default_factory=set, init=False)
 
     def sync(
@@ -315,6 +320,10 @@ class Syncer:
             ]
         if not any(self._is_stale(part, max_age) for part in parts):
             return
+        if name in self.withheld:
+            when, refusal = self.withheld[name]
+            if not is_old(when, None if max_age is None else self.metadata_age, self.now()):
+                raise copy(refusal)
         # Checked again under the lock: another process may have done the work meanwhile.
         done = self._run(name, parts, is_due=lambda part: self._is_stale(part, max_age))
         self._refresh_outdated_metadata(name, done)
@@ -378,13 +387,17 @@ class Syncer:
             try:
                 outcome = TableSync(table, fetcher, self.store, self.now, policy, spent).run()
             except AccessError as error:
+                if name in METADATA and error.status in UNAVAILABLE:
+                    self.withheld[name] = self.now(), copy(error)
                 if strict or error.status not in UNAVAILABLE:
                     raise
                 outcome = Outcome("unavailable", Counts(), str(error))
                 missing = error.missing
                 note_withheld(self.store, name)
-        if outcome.mode != "unavailable" and table.parent is not None:
-            self._note_tokens(name, spent)
+        if outcome.mode != "unavailable":
+            self.withheld.pop(name, None)
+            if table.parent is not None:
+                self._note_tokens(name, spent)
         manifest = self.store.usable_manifest(name)
         if manifest is not None and manifest.rows >= RELEASE_ROWS:
             # Give its memory back before a frame is made of its rows.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.accessibility import axe_script
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -63,6 +65,15 @@ def page(browser_tools: None) -> Iterator[Page]:
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         yield context.new_page()
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe(browser_tools: None) -> str:
+    """The source of axe-core, which checks that a page is accessible."""
+    script = axe_script()
+    if script is None:
+        pytest.skip("axe-core is missing: the Python package axe-playwright-python (make browser)")
+    return script
 
 
 @pytest.fixture

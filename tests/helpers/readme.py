@@ -1,8 +1,9 @@
-"""Run the code of README.md as a reader does: every Python block, in order, in one namespace.
+"""Run the code of a page as a reader does: every Python block, in order, in one namespace.
 
-``make pictures`` (``python -m tests.helpers.readme``) writes the pictures of README.md and the
-outputs between its blocks. A picture is the figure of the block above it. Its PNG file holds every
-text of the figure, so that a test can compare the file with what the block draws.
+``make pictures`` (``python -m tests.helpers.readme``) writes the pictures of README.md and of the
+gallery, and the outputs between their blocks. A picture is the figure of the block above it. Its
+PNG file holds every text of the figure, so that a test can compare the file with what the block
+draws.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import io
 import json
 import os
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -27,6 +30,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
@@ -34,7 +38,9 @@ from pdframe import DataWarning, sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-_PICTURE = re.compile(r"^!\[[^\]]*\]\((?P<path>docs/[^)]+)\)$", re.MULTILINE)
+GALLERY = ROOT / "docs" / "gallery.md"
+GALLERY_COLOURS = 64
+_PICTURE = re.compile(r"^!\[[^\]]*\]\((?P<path>[^)]+\.png)\)$", re.MULTILINE)
 
 
 class Output(NamedTuple):
@@ -55,7 +61,7 @@ class Picture(NamedTuple):
 
 
 class Readme:
-    """A run of README.md.
+    """A run of README.md, or of another page.
 
     Attributes
     ----------
@@ -70,7 +76,7 @@ class Readme:
     outputs : list of Output
         The output blocks.
     pictures : dict
-        Path of a picture below the root -> the figure of the block above it.
+        Path of a picture, as the page writes it -> the figure of the block above it.
     """
 
     def __init__(self, path: Path = README) -> None:
@@ -82,7 +88,7 @@ class Readme:
         document = Sybil(
             [self._python_blocks, CodeBlockParser("text", self._take_output), self._images]
         ).parse(path)
-        self.text, self.namespace = document.text, document.namespace
+        self.path, self.text, self.namespace = path, document.text, document.namespace
         self._examples = list(document.examples())
 
     def run(self) -> Readme:
@@ -131,6 +137,16 @@ class Readme:
         self.pictures[example.parsed] = picture(plt.figure(number))
 
 
+def recipe(page: str, name: str) -> CodeType:
+    """Return the one block of a page of docs/how-to that names something and is marked `py`: it
+    needs packages that the other blocks of the page do not.
+    """
+    path = ROOT / "docs" / "how-to" / page
+    blocks = re.findall(r"^```py\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (text,) = [block for block in blocks if name in block]
+    return compile(text, path.name, "exec")
+
+
 @contextlib.contextmanager
 def reader() -> Iterator[None]:
     """Work in an empty folder, with the environment of a reader whose own account is a small
@@ -174,19 +190,35 @@ def texts_in(path: Path) -> list[str]:
     return texts
 
 
-def write() -> None:
-    """Write the pictures and the outputs of README.md."""
-    done = Readme().run()
+def small(png: bytes) -> bytes:
+    """Return a PNG with few colours, a quarter of its bytes, and with the same texts in it."""
+    packed = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        texts = PngInfo()
+        texts.add_text("Description", image.info["Description"])
+        image.convert("RGB").quantize(GALLERY_COLOURS).save(
+            packed, "PNG", optimize=True, pnginfo=texts, dpi=image.info["dpi"]
+        )
+    return packed.getvalue()
+
+
+def write(page: Path) -> None:
+    """Write the pictures and the outputs of a page."""
+    done = Readme(page).run()
     for path, drawn in done.pictures.items():
-        (ROOT / path).write_bytes(drawn.png)
-        print(path)
+        target = (page.parent / path).resolve()
+        target.parent.mkdir(exist_ok=True)
+        of_gallery = target.parent == GALLERY.with_suffix("")
+        target.write_bytes(small(drawn.png) if of_gallery else drawn.png)
+        print(target.relative_to(ROOT))
     text = done.text
     for output in reversed(done.outputs):
         text = text[: output.start] + output.printed + text[output.start + len(output.shown) :]
     if text != done.text:
-        README.write_text(text)
-        print(README.name)
+        page.write_text(text)
+        print(page.name)
 
 
 if __name__ == "__main__":
-    write()
+    for name in sys.argv[1:] or (README, GALLERY):
+        write(Path(name).resolve())

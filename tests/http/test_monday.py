@@ -336,9 +336,15 @@ def test_why_deals_are_lost(deals: pd.DataFrame, truth: dict[str, pd.DataFrame])
 
 
 def test_as_of_today(deals: pd.DataFrame) -> None:
+    how: Any = {"since": None, "until": None, "basis": "created"}
+    expected = metrics.win_rate(deals, **how, as_of=TODAY)
+    assert len(expected) == 1
+    pd.testing.assert_frame_equal(metrics.win_rate(deals, **how, as_of="today"), expected)
+    # A frame that is not an account's, or has lost what an account says of it, has no today.
+    deals = deals.copy()
+    deals.attrs.clear()
     with pytest.raises(ArgumentError, match=r"does not read the clock: pd\.Timestamp\.now\(\)"):
-        metrics.win_rate(deals, since=None, until=None, basis="created", as_of="today")
-    assert len(metrics.win_rate(deals, since=None, until=None, basis="created", as_of=TODAY)) == 1
+        metrics.win_rate(deals, **how, as_of="today")
 
 
 def test_as_it_was_at_the_end_of_may(account: sandbox.SandboxAccount) -> None:
@@ -477,6 +483,10 @@ def test_recurring_revenue_of_each_rep(
         float(sum(subscription.monthly for subscription in active)), abs=0.01
     )
     assert set(by_owner["owner_name"]) <= set(account.users()["name"])
+    # `until` is exclusive, and a day its first instant: June has begun before today.
+    in_words = metrics.mrr_schedule(lines, since="this month", until="today", by="owner")
+    assert in_words["mrr"].sum() == pytest.approx(by_owner["mrr"].sum(), abs=0.01)
+    assert set(in_words["month"]) == {pd.Timestamp("2026-06-01")}
 
 
 def test_weighted_value_of_the_pipeline(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import pdframe
 from pdframe import DataWarning, sandbox
-from pdframe.errors import ArgumentError, BudgetError
+from pdframe.errors import AccessError, ArgumentError, BudgetError
 from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
 from tests.helpers.notices import notes_in
+from tests.helpers.proxy import altered
+from tests.helpers.scripted_server import Reply, fail
 
 # The company deletes options while rows hold them, and loaders say so.
 pytestmark = pytest.mark.filterwarnings("ignore:deals, column:pdframe.errors.DataWarning")
@@ -288,3 +292,64 @@ def test_changes_name_their_fields_and_actors(account: sandbox.SandboxAccount) -
         assert fields.get(key) == name or (key not in fields.index and pd.isna(name))
     users = account.users().set_index("id")["name"]
     assert changes["actor_name"].tolist() == [users[user] for user in changes["actor_user_id"]]
+
+
+@pytest.mark.filterwarnings("ignore:(Names from|The fields of):pdframe.errors.DataWarning")
+def test_a_withheld_list_is_requested_again_after_metadata_age_alone(tmp_path: Path) -> None:
+    withheld = {"users:read", "admin"}
+    app = OAuthClient("app", "app-secret", "grant-1", scopes=ALL_SCOPES - withheld)
+    with Server(sandbox.Company(seed=3, deals=60), oauth_clients=[app], burst=100_000) as server:
+        grant = pdframe.OAuth("app", "app-secret", "grant-1", token_url=f"{server.url}/oauth/token")
+
+        def connect(metadata_age: str) -> pdframe.Account:
+            return pdframe.connect(
+                oauth=grant,
+                base_url=server.url,
+                cache_dir=tmp_path,
+                progress=False,
+                max_age="1D",
+                metadata_age=metadata_age,
+            )
+
+        def requested(name: str) -> list[int]:
+            entries = [entry for entry in server.requests if entry.path.endswith(f"/{name}")]
+            return [entry.status for entry in entries]
+
+        with connect("1D") as account:
+            account.deals()
+            listed = account.fields()
+            assert (requested("users"), requested("activityFields")) == ([403], [403])
+            before = len(server.requests)
+            assert account.fields().equals(listed)
+            assert account.deals()["owner_name"].isna().all()
+            with pytest.raises(AccessError, match="scope"):
+                account.fields("activities")
+            assert len(server.requests) == before
+            # A call that names the list gets the answer of now.
+            with pytest.raises(AccessError, match="scope"):
+                account.fields("activities", refresh=True)
+            account.sync("users")
+            assert (requested("users"), requested("activityFields")) == ([403] * 2, [403] * 2)
+        with connect("0D") as account:
+            account.fields()
+            account.fields()
+            assert requested("activityFields") == [403] * 4
+
+
+@pytest.mark.filterwarnings("ignore:(Names from|The fields of):pdframe.errors.DataWarning")
+def test_a_list_that_is_granted_later_is_read_with_refresh() -> None:
+    refused = [True]
+
+    def alter(path: str, params: Mapping[str, str], content: Any) -> Reply | None:
+        is_refused = refused[0] and path == "/activityFields"
+        return fail(403, "Scope and URL mismatch") if is_refused else None
+
+    with (
+        sandbox.connect(seed=3, deals=20, burst=100_000, progress=False) as account,
+        altered(account, alter) as other,
+    ):
+        assert "activities" not in set(other.fields()["table"])
+        refused[0] = False
+        assert "activities" not in set(other.fields()["table"])
+        assert len(other.fields("activities", refresh=True))
+        assert "activities" in set(other.fields()["table"])

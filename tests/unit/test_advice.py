@@ -159,7 +159,7 @@ def test_a_table_or_method_of_an_account_that_is_like_none_is_answered_in_groups
         assert "deals, deal_products, activities" in said
         assert said.endswith("dir(account) lists all.")
         names = in_groups(said)
-        assert len(names) == 22
+        assert len(names) == 24
         assert names <= {*dir(account)}
         with pytest.raises(UnknownNameError, match="Did you mean 'deal_products'"):
             account.deal_product  # noqa: B018

@@ -28,6 +28,19 @@ def test_a_bar_of_records_says_done_total_tokens_and_that_it_resumes(
     assert last.endswith("19,940 tokens to go, 1,900 tokens left today, stop any time: it resumes")
 
 
+def test_a_bar_of_a_computation_says_what_is_left_and_no_word_of_resuming(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bars = Bars(True, delay=0, interval=0)
+    with bars("forecast", unit="earlier months", resumes=False) as tick:
+        assert shown(capsys.readouterr().err)[-1] == "forecast: computing"
+        tick.expect(24)
+        tick(1)
+    last = shown(capsys.readouterr().err)[-1]
+    assert last.startswith("forecast: 1 of 24 earlier months |")
+    assert last.endswith(" left")
+
+
 def test_a_bar_of_a_list_counts_rows(capsys: pytest.CaptureFixture[str]) -> None:
     with Bars(True, delay=0, interval=0)("deals") as tick:
         tick(500)

@@ -4,6 +4,7 @@ draw share, from how far past totals were from what was expected of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
@@ -156,7 +157,9 @@ def chance_draws(revenue: Revenue, seed: int, draws: int) -> Floats:
     return result
 
 
-def estimate(known: Known, past: PastTotals, money: Money) -> CommonSd:
+def estimate(
+    known: Known, past: PastTotals, money: Money, step: Callable[[], None] = lambda: None
+) -> CommonSd:
     """Estimate the standard deviation of the logarithm of the common factor.
 
     At earlier ends of months, the logarithm of actual / expected of the months after is compared
@@ -164,7 +167,7 @@ def estimate(known: Known, past: PastTotals, money: Money) -> CommonSd:
     spread that explains what was seen is shrunk to `PRIOR`. Where the past values of deals are
     unknown, wins are counted instead. Actual totals and draws are clipped alike, so a month
     without a win, or a cutoff of which little was expected, is no more than one residual of `CLIP`
-    against the same by chance.
+    against the same by chance. `step` is called before each of at most `CUTOFFS` cutoffs.
     """
     if known.frames.history is None:
         money = Counting()
@@ -177,6 +180,7 @@ def estimate(known: Known, past: PastTotals, money: Money) -> CommonSd:
     begin = int(known.created.added.min()) if len(known.created.added) else known.as_of
     residuals, weights, by_chance = [], [], []
     for first in edges[:-1]:
+        step()
         if first <= begin:
             continue
         expected = past.expected(known, money, int(first) - 1)
@@ -242,4 +246,4 @@ def _month_edges(at: int, tz: str, first: int, last: int) -> Ints:
     return midnights(days * DAY, tz)
 
 
-__all__ = ["CommonSd", "Expected", "PastTotals", "chance_draws", "estimate"]
+__all__ = ["CUTOFFS", "CommonSd", "Expected", "PastTotals", "chance_draws", "estimate"]

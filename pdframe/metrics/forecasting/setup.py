@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple, TypeAlias
@@ -170,8 +171,11 @@ def set_up(
     spread: float | None,
     fiscal_start: int,
     tz: str | None,
+    step: Callable[[], None] = lambda: None,
 ) -> Setup:
-    """Check the arguments of `forecast`, fit the method and compute what is expected."""
+    """Check the arguments of `forecast`, fit the method and compute what is expected; call `step`
+    from time to time.
+    """
     tz = zone_of(tz, deals, visits, stages)
     length = frequency(freq, fiscal_start)
     _check_numbers(seed, spread)
@@ -199,7 +203,7 @@ def set_up(
     values = WinningValues.fit(known, money)
     revenue = revenue_of(known, chosen.fit(known, seed), cells, money, values)
     factor = (
-        estimate(known, PastTotals(chosen, seed), money)
+        estimate(known, PastTotals(chosen, seed), money, step)
         if spread is None
         else CommonSd(float(spread), 0, True)
     )

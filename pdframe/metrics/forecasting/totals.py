@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from pdframe.metrics._arguments import grouped
 from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Ints
 from pdframe.metrics.currency import RateTable
+from pdframe.metrics.forecasting.common_sd import CUTOFFS
 from pdframe.metrics.forecasting.setup import (
     QUANTILES,
     Moment,
@@ -41,6 +43,8 @@ COLUMNS = (
     "deals_new",
 )
 DRAWS = ("period", "draw", "won_already", "from_open", "from_new", "total")
+STEPS = CUTOFFS
+"""How many earlier months a forecast is compared with, to know how far it may be off."""
 WIDE = 5
 """P90 / P10 from which on a warning says that the range is wide."""
 WHALE = 0.5
@@ -269,6 +273,40 @@ def forecast_draws(
     return note(result, notes, "forecast_draws")
 
 
+def forecast_with_draws(
+    deals: pd.DataFrame,
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    by: str | Sequence[str] | None,
+    draws: int,
+    seed: int,
+    common_sd: float | None,
+    step: Callable[[], None],
+    **arguments: Any,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the frames of `forecast` and of `forecast_draws`, from one fit.
+
+    `step` is called about `STEPS` times meanwhile, unless `common_sd` is given.
+    """
+    with collect_warnings() as notes:
+        group_names(by, deals, DRAWS)
+        setup = set_up(
+            deals,
+            visits,
+            stages,
+            names=group_names(by, deals, COLUMNS),
+            seed=seed,
+            spread=common_sd,
+            step=step,
+            **arguments,
+        )
+        totals = drawn_totals(setup, draws, seed)
+        result = _table(setup, totals)
+        notes += _remarks(setup, totals, seed)
+    return note(result, notes, "forecast"), _draw_rows(setup, *totals)
+
+
 def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:
     """Return the frame of `forecast`."""
     expected, revenue = expectation(setup), setup.revenue
@@ -359,4 +397,4 @@ def _draw_rows(setup: Setup, opened: Ints, new: Ints) -> pd.DataFrame:
     return described(result, setup)
 
 
-__all__ = ["forecast", "forecast_draws"]
+__all__ = ["STEPS", "forecast", "forecast_draws", "forecast_with_draws"]

@@ -202,3 +202,27 @@ def test_a_url_of_a_local_folder_is_that_folder(
     assert done["path"][0] == str(tmp_path / "a b" / "stages.parquet")
     assert (tmp_path / "a b").stat().st_mode & 0o777 == 0o700
     assert pdframe.export_check((tmp_path / "a b").as_uri())
+
+
+def test_a_file_system_of_this_machine_has_private_files_and_a_lock(
+    loaded: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    above = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
+    system = pafs.SubTreeFileSystem("clients/bi", above)
+    done = loaded.export(system, "stages")
+    folder = tmp_path / "clients" / "bi"
+    assert done["path"][0] == str(folder / "stages.parquet")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert {folder.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777} == {0o700}
+    assert pdframe.export_check(system)
+    with pytest.raises(ArgumentError, match="without a folder"):
+        loaded.export(pafs.LocalFileSystem(), "stages")
+
+
+def test_a_local_url_of_fsspec_has_private_files(
+    loaded: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed (make engines)")
+    loaded.export(f"local://{tmp_path}/bi", "stages")
+    assert (tmp_path / "bi" / "stages.parquet").stat().st_mode & 0o777 == 0o600

@@ -14,7 +14,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.bi import formats
-from pdframe.errors import ArgumentError
+from pdframe.errors import ArgumentError, DataWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 # What openpyxl itself calls of the standard library.
@@ -89,6 +89,26 @@ def test_what_no_sheet_of_excel_can_hold(tmp_path: Path) -> None:
     assert cells[0]["day"] == "1066-10-14"
     assert cells[0]["long"] == "x" * 32_767
     assert cells[1]["long"] == "ab c"
+
+
+def test_one_warning_says_which_texts_are_cut(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    company = account.company_model
+    company.add_deal("x" * 32_768)
+    company.add_deal("y" * 40_000)
+    company.add_deal("z" * 32_767)
+    company.add_activity("a" * 50_000)
+    account.sync("deals", "activities")
+    for _ in range(2):
+        with pytest.warns(DataWarning, match="deals: .* cut: 2 of title.\nThe column") as caught:
+            done = account.export(tmp_path, "deals", "activities", "stages", format="xlsx")
+        assert len([one for one in caught if "cut" in str(one.message)]) == 1
+        notes = done.set_index("table")["note"]
+        assert "1 of subject" in notes["activities"]
+        assert notes["stages"] == ""
+    # The other formats hold all of it.
+    assert account.export(tmp_path, "deals", format="csv")["note"].tolist() == [""]
 
 
 def test_a_table_that_is_too_long_is_refused_with_advice() -> None:

@@ -56,6 +56,14 @@ def test_a_failure_stops_no_other_and_no_frame_hides_it(companies: Companies) ->
     assert set(results.frame()["account"]) == {"north"}
 
 
+def test_two_names_of_one_account_are_an_error(companies: Companies) -> None:
+    given = companies.open("north", 1)
+    with pytest.warns(DataWarning, match="'south' and 'north' open the same account"):
+        results = fleet.apply(fleet_work.deals, {"north": given, "south": given}, workers=1)
+    assert list(results) == ["north"]
+    assert isinstance(results.errors["south"], ArgumentError)
+
+
 def test_errors_and_results_that_do_not_pickle_are_errors_of_their_account(
     companies: Companies,
 ) -> None:

@@ -112,9 +112,22 @@ def test_an_account_without_a_name_has_that_of_its_folder_and_a_name_moves_on(
     fleet.sync({"client": accounts["a"]}, "stages")
     shown = fleet.load(companies.cache, "stages")
     assert sorted(shown["account"].unique()) == sorted(["client", keys["b"]])
+    # The token is another user's now: what it opened before is not counted beside it.
     fleet.sync({"client": accounts["b"]}, "stages")
+    with pytest.warns(DataWarning, match=f"client: {keys['a']} is left out"):
+        shown = fleet.load(companies.cache, "stages")
+    assert shown["account"].unique().tolist() == ["client"]
+    before = fleet.load(companies.cache, "stages", accounts=[keys["a"]])
+    assert before["account"].unique().tolist() == [keys["a"]]
+    both = fleet.load(companies.cache, "stages", accounts=["client", keys["a"]])
+    assert both["account"].nunique() == 2
+    # And back: a name has one former folder less for each that it opens again.
+    fleet.sync({"client": accounts["a"]}, "stages")
+    with pytest.warns(DataWarning, match=f"client: {keys['b']} is left out"):
+        assert len(fleet.load(companies.cache, "stages")) == len(before)
+    fleet.sync({"client": accounts["a"], "second": accounts["b"]}, "stages")
     shown = fleet.load(companies.cache, "stages")
-    assert sorted(shown["account"].unique()) == sorted(["client", keys["a"]])
+    assert sorted(shown["account"].unique()) == ["client", "second"]
     (companies.cache / "fleet.json").write_text("damaged")
     assert sorted(fleet.load(companies.cache, "stages")["account"].unique()) == sorted(
         keys.values()

@@ -6,10 +6,7 @@ pyspark is no dependency: without it, or without Java, these tests are skipped.
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -21,27 +18,7 @@ from pdframe import fleet, metrics
 from pdframe.errors import DataWarning
 from tests.http.fleet.conftest import Companies
 
-pyspark_sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
-if shutil.which("java") is None:
-    pytest.skip("Spark needs Java", allow_module_level=True)
-
 HOW: dict[str, Any] = {"as_of": "2026-06-30", "tz": "UTC"}
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore")
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        session = (
-            pyspark_sql.SparkSession.builder.master("local[2]")
-            .config("spark.sql.session.timeZone", "UTC")
-            .config("spark.sql.shuffle.partitions", "2")
-            .config("spark.ui.enabled", "false")
-            .getOrCreate()
-        )
-        yield session
-        session.stop()
 
 
 def arrow(spark_frame: Any, schema: pa.Schema, keys: list[str]) -> pa.Table:
@@ -61,8 +38,9 @@ def local(frame: pd.DataFrame, schema: pa.Schema, keys: list[str]) -> pa.Table:
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_account_a_group_gives_the_result_of_each_account(
-    companies: Companies, spark: Any
+    companies: Companies, spark_in_utc: Any
 ) -> None:
+    spark = spark_in_utc
     clients = {
         name: {key: str(value) for key, value in companies.open(name, seed, 40).items()}
         for name, seed in (("north", 1), ("south", 2))
@@ -87,7 +65,8 @@ def test_an_account_a_group_gives_the_result_of_each_account(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_one_account_split_gives_its_result(companies: Companies, spark: Any) -> None:
+def test_one_account_split_gives_its_result(companies: Companies, spark_in_utc: Any) -> None:
+    spark = spark_in_utc
     given = companies.open("north", 1, 120)
     fleet.sync({"north": given}, "deals", "stages", "pipelines")
     visits, stages = (

@@ -42,6 +42,16 @@ def test_rows_are_those_of_each_account(companies: Companies) -> None:
     assert set(estimated["table"]) == {"stages", "deals", "deal_fields"}
 
 
+def test_two_names_of_one_account_are_an_error(companies: Companies) -> None:
+    given = companies.open("north", 1)
+    accounts = {"north": given, "south": given}
+    done = fleet.sync(accounts, "stages").set_index("account")
+    assert done["error"].isna().tolist() == [True, False]
+    assert done.loc["south", ["mode", "tokens"]].tolist() == ["failed", 0]
+    assert "'south' and 'north' open the same account" in done.loc["south", "error"]
+    assert fleet.load(companies.cache, "stages")["account"].unique().tolist() == ["north"]
+
+
 @pytest.mark.slow
 def test_twenty_accounts_one_without_token_and_one_out_of_budget(
     companies: Companies,

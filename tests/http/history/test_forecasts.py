@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 from pdframe import metrics, sandbox
+from pdframe._progress import Bars
 from pdframe.errors import (
     ArgumentError,
     DataWarning,
     InsufficientDataError,
     MixedCurrencyError,
 )
+from tests.helpers.internals import show_progress_on
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -51,6 +53,22 @@ def forecast_twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox
         # Between two snapshots, it is unknown whether a value changed before the deal was won.
         account.deal_changes()
         yield account
+
+
+def test_a_forecast_shows_how_far_it_is_unless_bars_are_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connected(tmp_path) as account:
+        account.sync()
+        quiet = account.forecast("2026-08", rates=RATES, draws=500, as_of="2026-06-30")
+        assert capsys.readouterr().err == ""
+        show_progress_on(account, Bars(True, delay=0, interval=0))
+        shown = account.forecast("2026-08", rates=RATES, draws=500, as_of="2026-06-30")
+        lines = [line for line in capsys.readouterr().err.split("\r") if "forecast" in line]
+        assert any("forecast: 24 of 24 earlier months |" in line for line in lines)
+        assert not any("resumes" in line for line in lines)
+        pd.testing.assert_frame_equal(quiet, shown)
+        assert shown.attrs["today"] == "2026-06-30"
 
 
 def won_in(account: sandbox.SandboxAccount, month: str, owner: str | None = None) -> float:

@@ -34,6 +34,8 @@ REQUESTED_BESIDE = {
     "estimate",
     "sync",
     "export",
+    "report",
+    "dashboard",
     "url",
     "warnings",
 }

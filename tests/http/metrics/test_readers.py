@@ -270,6 +270,7 @@ DRAWN = (
     "stage_survival",
     "stage_velocity",
     "top_customers",
+    "weighted_pipeline",
 )
 
 
@@ -292,6 +293,7 @@ def test_charts_draw_results_of_any_dtype(backend: Any, material: Any) -> None:
 
 def test_an_exported_file_names_the_timezone_of_its_account(material: Any) -> None:
     folder = material[0]
+    # What today is would be another content each day.
     assert pd.read_parquet(folder / "parquet" / "frame-deals.parquet").attrs == {
         "tz": "Europe/Tallinn"
     }

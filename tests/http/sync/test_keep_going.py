@@ -233,10 +233,14 @@ def test_a_sync_by_name_does_not_go_on(account: sandbox.SandboxAccount) -> None:
     assert requested(account) == [1]
 
 
-def test_since_counts_from_the_clock_of_the_server(account: sandbox.SandboxAccount) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_since_counts_from_the_clock_of_the_server(
+    account: sandbox.SandboxAccount, cached: bool
+) -> None:
     """The sandbox is at noon of 30 June 2026, whatever this machine's clock says."""
     deals = live_deals(account)
-    account.deals()
+    if cached:
+        account.deals()
     account.deal_changes(since="30 days ago")
     recent = deals[
         (pd.to_datetime(deals["add_time"], utc=True) >= "2026-05-30T21:00:00Z")
@@ -256,6 +260,14 @@ def test_since_must_be_a_time(account: sandbox.SandboxAccount) -> None:
     with pytest.raises(ArgumentError, match="since"):
         account.deal_changes(since="soon")
     assert requested(account) == []
+
+
+@pytest.mark.parametrize("since", ["2026-07-01", "2026-Q4", pd.Timestamp("2026-06-30 15:00")])
+def test_since_must_not_be_in_the_future(account: sandbox.SandboxAccount, since: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"in the future: by the server's clock .* 2026-06-30"):
+        account.deal_changes(since=since)
+    assert requested(account) == []
+    account.deal_changes(since="2026-06-30")
 
 
 def test_a_changelog_that_is_refused_later_ends_no_sync(account: sandbox.SandboxAccount) -> None:

@@ -123,10 +123,9 @@ def test_a_deal_is_fetched_again_only_when_it_changed(account: sandbox.SandboxAc
         assert (last["field_key"], last["new_value"]) == ("title", f"Renamed {deal}")
 
 
-@pytest.mark.parametrize("max_age", ["15min", None])
 @pytest.mark.parametrize("with_ids", [True, False])
 def test_what_the_cached_deals_show_to_have_changed_is_fetched_at_once(
-    account: sandbox.SandboxAccount, max_age: str | None, with_ids: bool
+    account: sandbox.SandboxAccount, with_ids: bool
 ) -> None:
     account.deal_changes()
     company = account.company_model
@@ -135,7 +134,7 @@ def test_what_the_cached_deals_show_to_have_changed_is_fetched_at_once(
     for deal in chosen[:2]:
         company.edit_deal(deal, title=f"Renamed {deal}")
     fetched = len(requested(account, "deal_changes"))
-    with connected_again(account, max_age=max_age) as other:
+    with connected_again(account, max_age="15min") as other:
         # The cache knows of no change yet, and the changelogs are young.
         other.deal_changes(chosen)
         assert len(requested(account, "deal_changes")) == fetched
@@ -152,6 +151,24 @@ def test_what_the_cached_deals_show_to_have_changed_is_fetched_at_once(
         last = changes[changes["deal_id"] == deal].iloc[-1]
         assert (last["field_key"], last["new_value"]) == ("title", f"Renamed {deal}")
     assert len(kept) == len(changes[changes["deal_id"].isin(chosen)]) - 2
+
+
+def test_without_an_age_what_is_cached_costs_no_request(account: sandbox.SandboxAccount) -> None:
+    chosen = account.deals(archived=False)["id"].tolist()[:3]
+    account.deal_changes(chosen[:2])
+    account.company_model.now += 60
+    account.company_model.edit_deal(chosen[0], title="Renamed")
+    account.sync("deals")
+    before = account.server.stats.requests
+    with connected_again(account, max_age=None) as other:
+        cached = other.deal_changes(chosen[:2], names=False)
+        assert "Renamed" not in cached["new_value"].tolist()
+        assert account.server.stats.requests == before
+        # A deal that was never fetched costs its own request alone; refresh=True asks for changes.
+        other.deal_changes(chosen, names=False)
+        assert account.server.stats.requests == before + 1
+        fresh = other.deal_changes(chosen[:2], names=False, refresh=True)
+        assert fresh["new_value"].tolist().count("Renamed") == 1
 
 
 def test_changes_that_were_fetched_before_the_deals_are_fetched_again_if_older(

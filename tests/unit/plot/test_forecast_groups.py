@@ -92,7 +92,10 @@ def test_the_largest_groups_are_drawn_and_the_title_counts_the_others() -> None:
     assert labels(ax) == ["Bo"] * 2
     assert ax.get_title(loc="left").endswith("by owner: the largest 1, and 2 more")
     # The sentence is about all groups, drawn or not.
-    assert sentence(ax) == "3 groups together: 1.67k EUR expected (mean)"
+    assert sentence(ax) == (
+        "3 groups together: 1.67k EUR expected (mean); beside each bar: its own middle (P50) and"
+        " range"
+    )
     many = pd.concat([of(f"Rep {n:02d}", (JULY, 0.0, n, n + 1.0, n + 2.0)) for n in range(40)])
     ax = draw(plot.forecast(many))
     assert labels(ax) == [f"Rep {n:02d}" for n in range(39, 27, -1)]
@@ -143,7 +146,7 @@ def grouped(*rows: tuple[str | None, float]) -> pd.DataFrame:
 def test_a_record_counts_the_actuals_of_these_groups() -> None:
     past = grouped(("Ann", 150.0), ("Bo", 900.0), (None, 100.0), ("Cleo", 200.0))
     said = sentence(draw(plot.forecast(TEAM, record=past)))
-    assert said.endswith("; 2 of the last 3 actuals fell inside 80 %")
+    assert said.endswith(";\n2 of the last 3 actuals fell inside 80 %")
     assert "actuals" not in sentence(draw(plot.forecast(TEAM, record=past.tail(1))))
     with pytest.raises(ArgumentError, match=r"record has no groups.*track_record"):
         plot.forecast(TEAM, record=past.drop(columns=["by", "group"]))

@@ -52,15 +52,21 @@ CHANGED = prints(deal_1="new", deal_2="b", deal_3="c", deal_4="d")
         (Want(None, now=True), LISTED, None, [1, 2, 3, 4]),
         (Want(None, now=True, listed=True), NO_FINGERPRINTS, None, [1, 2, 3, 4]),
         # Age protects what may have changed, not what the list shows to have changed.
-        (Want(None, max_age=None, listed=True), LISTED, None, [4]),
-        (Want(None, max_age=None, listed=True), CHANGED, None, [1, 4]),
-        (Want(None, max_age=None), CHANGED, None, [1, 4]),
+        (Want(None, max_age=24 * HOUR, listed=True), LISTED, None, [4]),
+        (Want(None, max_age=24 * HOUR, listed=True), CHANGED, None, [1, 4]),
+        (Want(None, max_age=24 * HOUR), CHANGED, None, [1, 4]),
         (Want(None, max_age=2 * HOUR, listed=True), LISTED, None, [2, 4]),
         (Want(None, max_age=2 * HOUR, listed=True), CHANGED, None, [1, 2, 4]),
         (Want(None, max_age=HOUR, listed=True), CHANGED, None, [1, 2, 3, 4]),
         # What was fetched without a fingerprint has changed if its `update_time` is later.
-        (Want(None, max_age=None, listed=True), UPDATED, None, [3, 4]),
-        (Want(None, max_age=None, listed=True), AT_THAT_SECOND, None, [4]),
+        (Want(None, max_age=24 * HOUR, listed=True), UPDATED, None, [3, 4]),
+        (Want(None, max_age=24 * HOUR, listed=True), AT_THAT_SECOND, None, [4]),
+        # Without an age, what was fetched once is not fetched again by itself.
+        (Want(None, max_age=None, listed=True), LISTED, None, [4]),
+        (Want(None, max_age=None, listed=True), CHANGED, None, [4]),
+        (Want(None, max_age=None), UPDATED, None, [4]),
+        (Want(None, max_age=None, listed=True), CHANGED, NOW - 2 * HOUR, [4]),
+        (Want(None, now=True, max_age=None, listed=True), CHANGED, None, [1, 2, 3, 4]),
         (Want(None, max_age=HOUR, listed=True), LISTED, None, [2, 3, 4]),
         # A full fetch asks for all; a run that resumes, only for what it has not.
         (Want(None, full=True, now=True, listed=True), LISTED, None, [1, 2, 3, 4]),

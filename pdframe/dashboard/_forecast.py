@@ -1,0 +1,274 @@
+"""The view of the forecast: the range, its record, the deals in it, and the quota."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from pdframe import metrics
+from pdframe.dashboard import _charts as charts
+from pdframe.dashboard._chosen import Chosen, Notes, arguments, as_text, in_currency, like, script
+from pdframe.dashboard._data import Data
+from pdframe.dashboard._parts import (
+    Chart,
+    Counted,
+    Figure,
+    Table,
+    View,
+    amount,
+    count,
+    share,
+    table,
+)
+from pdframe.dashboard._record import last_forecasts, record_figure, record_table
+from pdframe.dashboard.state import State
+
+__all__ = ["forecast", "keep_common_sd", "until_month"]
+
+AHEAD = 3
+"""Months that are forecast after the current one."""
+_CHOSEN = "chosen"
+"""A column of deals: whether the reader chose them."""
+
+
+class _Model:
+    """The forecast of the chosen deals, by a method that learned from all deals of the account.
+
+    Few deals teach little: what an owner's deals bring is judged by the whole account's past.
+    """
+
+    def __init__(self, data: Data, state: State, chosen: Chosen, notes: Notes) -> None:
+        self._data, self._state, self._chosen, self._notes = data, state, chosen, notes
+        self.until = until_month(data)
+        self._by = ["currency"] if data.rates is None else []
+        if not chosen.is_all:
+            self._by.append(_CHOSEN)
+
+    def months(self) -> pd.DataFrame:
+        """Return the forecast by month."""
+        return self._own(self._of(metrics.forecast))
+
+    def draws(self) -> pd.DataFrame:
+        """Return the draws counted the ranges; those of another quota are the same."""
+        key = "draws", self._state.chosen
+        every = self._data.once(key, lambda: self._of(metrics.forecast_draws))
+        return self._own(every)
+
+    def each(self) -> pd.DataFrame:
+        """Return the forecast of each open deal; that of all deals is computed once."""
+        data = self._data
+        every = data.once(
+            "forecast_deals",
+            lambda: metrics.forecast_deals(
+                data.deals,
+                data.visits,
+                data.stages,
+                as_of=data.now,
+                horizons=[self.until],
+                history=data.history,
+                tz=data.tz,
+            ),
+        )
+        self._notes.add(*every.attrs.get("notes", ()))
+        rows = every if data.rates is not None else in_currency(every, self._state.currency)
+        return self._chosen.of(rows)
+
+    def code(self) -> list[str]:
+        """Return the lines that do the same."""
+        chosen, state = self._chosen, self._state
+        lines = chosen.code()
+        every = "deals"
+        if not chosen.is_all:
+            lines = [
+                "every = account.deals(deleted=True)",
+                "deals = every",
+                *lines[1:],
+                'every["chosen"] = every["id"].isin(deals["id"])',
+            ]
+            every = "every"
+        how = {"as_of": as_text(self._data.now), "history": "account.deal_history()"}
+        until = f"until='{self.until}'"
+        by = f", by={self._by!r}" if self._by else ""
+        own = [f"months['currency'] == {state.currency!r}"] if self._data.rates is None else []
+        own += [] if chosen.is_all else ["months['chosen']"]
+        lines += [
+            "visits, stages = account.stage_visits(), account.stages()",
+            f"how = {_dictionary(how)}",
+            f"amounts = {arguments(self._data)}",
+            f"months = metrics.forecast({every}, visits, stages, {until}{by}, **amounts, **how)",
+            *(f"months = months[{one}]" for one in own),
+            f"each = metrics.forecast_deals({every}, visits, stages, horizons=['{self.until}'],"
+            " **how)",
+        ]
+        if self._data.rates is None:
+            lines.append(f"each = each[each['currency'] == {state.currency!r}]")
+        if not chosen.is_all:
+            lines.append('each = each[each["deal_id"].isin(deals["id"])]')
+        if state.quota is not None:
+            lines += [
+                f"draws = metrics.forecast_draws({every}, visits, stages, {until}{by}, **amounts,"
+                " **how)",
+                *(f"draws = draws[{one.replace('months', 'draws')}]" for one in own),
+                f"goal = metrics.attainment(draws, {state.quota!r})",
+            ]
+        return [*lines, "record = account.track_record()"]
+
+    def _of(self, metric: Any) -> pd.DataFrame:
+        data, deals = self._data, self._data.deals
+        if not self._chosen.is_all:
+            deals = deals.assign(**{_CHOSEN: deals["id"].isin(self._chosen.deals["id"])})
+        result = self._notes.of(
+            metric,
+            deals,
+            data.visits,
+            data.stages,
+            as_of=data.now,
+            until=self.until,
+            by=self._by or None,
+            rates=data.rates,
+            history=data.history,
+            common_sd=data.computed.get("common_sd"),
+            tz=data.tz,
+        )
+        keep_common_sd(data, result)
+        self._notes.add(*data.computed.get("common_sd notes", ()))
+        return result
+
+    def _own(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the chosen deals in the chosen currency."""
+        own = rows if self._data.rates is not None else in_currency(rows, self._state.currency)
+        if _CHOSEN in own.columns:
+            own = like(own[own[_CHOSEN].astype(bool)], own).drop(columns=_CHOSEN)
+        return own
+
+
+def forecast(data: Data, state: State) -> View:
+    """The range of revenue that the coming months may bring, its record, and the deals in it."""
+    chosen, notes = Chosen(data, state), Notes()
+    model = _Model(data, state, chosen, notes)
+    months, each = model.months(), model.each()
+    if months.empty:
+        return View(
+            "forecast",
+            "Forecast",
+            notes=(f"No deal that was chosen is expected to bring {state.currency}.",),
+        )
+    best = each.sort_values("expected_value", ascending=False, kind="stable")
+    urls = data.deals.set_index("id")["url"]
+    record = last_forecasts(data.record, state.currency) if chosen.is_all else None
+    later = months.iloc[1:] if len(months) > 1 else months
+    figures = [
+        Figure(
+            f"Expected {later['period'].iloc[0]:%Y-%m} to {model.until}, {state.currency}",
+            amount(later["mean"].sum()),
+        ),
+        Figure("Open deals", count(months["deals_open"].max())),
+        record_figure(record),
+    ]
+    by_month = table(
+        f"Forecast by month, {state.currency}",
+        months.assign(month=months["period"].dt.strftime("%Y-%m")),
+        {
+            "month": "Month",
+            "won_already": ("Won already", amount),
+            "p10": ("9 of 10 above", amount),
+            "mean": ("Expected", amount),
+            "p90": ("1 of 10 above", amount),
+        },
+    )
+    tables = [
+        by_month,
+        table(
+            f"Deals with the most expected by the end of {model.until}",
+            best,
+            {
+                "title": "Deal",
+                "owner_name": "Owner",
+                "stage": "Stage",
+                "value": ("Value", amount),
+                "p_won": ("Win", share),
+                "expected_value": ("Expected", amount),
+                "why": "Why",
+            },
+            most=8,
+            links=best["deal_id"].map(urls),
+        ),
+    ]
+    frames = {"months": months, "each": each}
+    if state.quota is not None:
+        goal = notes.of(metrics.attainment, model.draws(), state.quota)
+        frames["goal"] = goal
+        tables.insert(1, _goal(goal, state))
+        figures.append(Figure(f"Quota reached in {goal['period'].iloc[0]:%Y-%m}", _chance(goal)))
+    if record is not None:
+        tables.append(record_table(record, state.currency))
+    return View(
+        "forecast",
+        "Forecast",
+        tuple(figures),
+        (
+            Chart(
+                "Forecast by month",
+                partial(charts.forecast, months, record),
+                table=by_month.caption,
+            ),
+        ),
+        tuple(tables),
+        notes.every,
+        script(*model.code()),
+        frames,
+        (
+            Counted("Open deals, the most expected first", lambda: best, "counted = each"),
+            *(
+                Counted(
+                    f"Open deals: {band} ({number:,})",
+                    partial(_of_band, best, band),
+                    f"counted = each[each['band'] == {band!r}]",
+                )
+                for band, number in best["band"].value_counts(sort=False).items()
+                if number
+            ),
+        ),
+    )
+
+
+def until_month(data: Data) -> pd.Period:
+    """Return the last month that is forecast."""
+    return data.now.tz_convert(data.tz).tz_localize(None).to_period("M") + AHEAD
+
+
+def keep_common_sd(data: Data, forecast: pd.DataFrame) -> None:
+    """Keep the `common_sd` of a forecast of the whole account for others: its slowest part."""
+    if "common_sd" in forecast.columns and len(forecast) and "common_sd" not in data.computed:
+        data.computed["common_sd"] = float(forecast["common_sd"].iloc[0])
+        of_it = [text for text in forecast.attrs.get("notes", ()) if "common_sd" in text]
+        data.computed["common_sd notes"] = of_it
+
+
+def _of_band(each: pd.DataFrame, band: object) -> pd.DataFrame:
+    return like(each[each["band"].astype("str").eq(str(band))], each)
+
+
+def _chance(goal: pd.DataFrame) -> str:
+    return share(goal["probability"].iloc[0])
+
+
+def _goal(goal: pd.DataFrame, state: State) -> Table:
+    """Return what the quota of each month needs."""
+    return table(
+        f"A quota of {amount(state.quota)} {state.currency} a month",
+        goal.assign(month=goal["period"].dt.strftime("%Y-%m")),
+        {
+            "month": "Month",
+            "won_already": ("Won already", amount),
+            "gap": ("Missing", amount),
+            "probability": ("Probability", share),
+        },
+    )
+
+
+def _dictionary(texts: dict[str, str]) -> str:
+    """Return keyword arguments as the text of a dictionary."""
+    return "{" + ", ".join(f"{name!r}: {text}" for name, text in texts.items()) + "}"

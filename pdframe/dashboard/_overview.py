@@ -1,0 +1,177 @@
+"""Key figures of a period against the period before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pdframe import metrics
+from pdframe.dashboard._data import Data
+from pdframe.dashboard._parts import NONE, Figure, Table, amount, count, days, share, table
+from pdframe.dashboard.state import State
+
+__all__ = ["figures_of", "sales_tables"]
+
+_SUMS = ("created", "created_value", "won", "won_value", "lost", "lost_value")
+_AT_END = ("open_at_end", "open_value_at_end")
+
+
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    """Sums of a window, a row a currency, and the mean days to a win."""
+
+    by_currency: pd.DataFrame
+    mean_days: Any
+
+    def of(self, name: str, currency: str | None = None) -> float:
+        """Return a sum, of one currency if one is given."""
+        rows = self.by_currency
+        column = rows[name] if currency is None else rows.loc[rows["currency"].eq(currency), name]
+        return float(column.sum())
+
+    @property
+    def win_rate(self) -> float | None:
+        """Share won of the deals closed."""
+        closed = self.of("won") + self.of("lost")
+        return self.of("won") / closed if closed else None
+
+
+def figures_of(
+    data: Data, state: State, deals: pd.DataFrame, months: pd.DataFrame | None = None
+) -> tuple[Figure, ...]:
+    """Return the key figures: counts of all currencies, amounts of the state's, others beside.
+
+    Parameters
+    ----------
+    data, state
+        As of a view.
+    deals
+        The deals that the reader chose.
+    months
+        Their `metrics.sales_by_period` by month, in all currencies; None: figures have no trend.
+    """
+    now, before = _both(data, state, deals)
+    currency = state.currency
+    others = [
+        f"{amount(row['won_value'])} {row['currency']}"
+        for _, row in now.by_currency.iterrows()
+        if row["currency"] != currency and row["won_value"]
+    ]
+    beside = f"besides {', '.join(others)}" if others else ""
+
+    def sums(label: str, name: str, money: str | None = None, note: str = "") -> Figure:
+        new, old = now.of(name, money), before.of(name, money)
+        write = count if money is None else amount
+        trend = _trend(months, name, money)
+        return Figure(label, write(new), write(old), _change(new, old), note, trend)
+
+    return (
+        sums("New deals", "created"),
+        sums("Deals won", "won"),
+        sums(f"Won, {currency}", "won_value", currency, beside),
+        Figure(
+            "Win rate",
+            share(now.win_rate),
+            share(before.win_rate),
+            _points(now, before),
+            trend=_win_rates(months),
+        ),
+        Figure("Days to a win", days(now.mean_days), days(before.mean_days), _longer(now, before)),
+        sums("Deals open", "open_at_end"),
+        sums(f"Open, {currency}", "open_value_at_end", currency),
+    )
+
+
+def sales_tables(
+    data: Data, state: State, deals: pd.DataFrame, months: pd.DataFrame, reasons: pd.DataFrame
+) -> tuple[Table, ...]:
+    """Return the tables under the key figures."""
+    now, _ = _both(data, state, deals)
+    columns = {
+        "created": ("New", count),
+        "won": ("Won", count),
+        "won_value": ("Won value", amount),
+        "lost": ("Lost", count),
+        "lost_value": ("Lost value", amount),
+        "open_at_end": ("Open", count),
+        "open_value_at_end": ("Open value", amount),
+    }
+    return (
+        table(
+            f"By month, {state.currency}",
+            months.assign(month=months["period"].dt.strftime("%Y-%m")),
+            {"month": "Month", **columns},
+        ),
+        table(
+            "Reasons of losses in the period",
+            _by_reason(reasons),
+            {"reason": "Reason", "deals": ("Deals", count), "share": ("Share", share)},
+        ),
+        table(
+            f"{state.period.text} by currency",
+            now.by_currency,
+            {"currency": "Currency", **columns},
+        ),
+    )
+
+
+def _both(data: Data, state: State, deals: pd.DataFrame) -> tuple[_Totals, _Totals]:
+    period = state.period
+    return (
+        _totals(data, deals, period.since, period.until),
+        _totals(data, deals, period.before_since, period.before_until),
+    )
+
+
+def _totals(data: Data, deals: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> _Totals:
+    how: dict[str, Any] = {"since": since, "until": until, "tz": data.tz}
+    rows = metrics.sales_by_period(deals, as_of=data.now, rates=data.rates, **how)
+    sums = rows.groupby("currency", dropna=False)[list(_SUMS)].sum()
+    last = rows[rows["period"] == rows["period"].max()]
+    ends = last.set_index("currency")[list(_AT_END)]
+    joined = sums.join(ends).reset_index()
+    joined["currency"] = joined["currency"].astype("str").fillna(NONE)
+    # Days to a win have no currency: of all deals as if they had one.
+    one = metrics.sales_velocity(deals.assign(currency="XXX"), **how)
+    return _Totals(joined, one["mean_days"].iloc[0] if len(one) else None)
+
+
+def _by_reason(reasons: pd.DataFrame) -> pd.DataFrame:
+    """Add up stages and currencies, the commonest reason first."""
+    named = reasons.assign(reason=reasons["reason"].fillna("(none)"))
+    sums = named.groupby("reason", sort=False)[["deals", "share"]].sum().reset_index()
+    return sums.sort_values("deals", ascending=False, kind="stable")
+
+
+def _trend(
+    months: pd.DataFrame | None, name: str, currency: str | None = None
+) -> tuple[float, ...]:
+    """Return the sums of each month, of one currency if one is given."""
+    if months is None:
+        return ()
+    rows = months if currency is None else months[months["currency"].eq(currency)]
+    return tuple(rows.groupby("period")[name].sum().astype("float64"))
+
+
+def _win_rates(months: pd.DataFrame | None) -> tuple[float, ...]:
+    """Return the share won of the deals closed in each month; empty where one has none."""
+    won, lost = _trend(months, "won"), _trend(months, "lost")
+    if any(not one + other for one, other in zip(won, lost, strict=True)):
+        return ()
+    return tuple(one / (one + other) for one, other in zip(won, lost, strict=True))
+
+
+def _change(new: float, old: float) -> str:
+    return f"{(new - old) / old:+.0%}" if old else ""
+
+
+def _longer(now: _Totals, before: _Totals) -> str:
+    new, old = now.mean_days, before.mean_days
+    return "" if pd.isna(new) or pd.isna(old) else f"{round(new) - round(old):+,} days"
+
+
+def _points(now: _Totals, before: _Totals) -> str:
+    new, old = now.win_rate, before.win_rate
+    return "" if new is None or old is None else f"{100 * (new - old):+.0f} points"

@@ -1,0 +1,78 @@
+"""How right the forecasts were that the account issued."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pdframe.dashboard._chosen import like
+from pdframe.dashboard._parts import Figure, Table, amount, table
+
+__all__ = ["last_forecasts", "record_figure", "record_table"]
+
+_NONE = "no month of an issued forecast is over; reports and account.forecast() keep theirs"
+_METHOD = "hazard"
+"""The method of the views' forecasts."""
+
+
+def last_forecasts(record: pd.DataFrame | None, currency: str | None) -> pd.DataFrame | None:
+    """Return one row a month that is over: the last forecast that was issued before it began, else
+    the first one after.
+
+    Parameters
+    ----------
+    record
+        As of `account.track_record`; None: none was issued.
+    currency
+        Of the forecasts; those of all deals count, not those of groups.
+    """
+    if record is None:
+        return None
+    is_total = record["by"].isna() | record["by"].eq("currency").fillna(False)
+    keep = is_total & record["actual"].notna()
+    for column, value in (("currency", str(currency)), ("freq", "M"), ("method", _METHOD)):
+        keep &= record[column].astype("str").eq(value).fillna(False).astype(bool)
+    rows = record[keep]
+    if rows.empty:
+        return None
+    late = rows["as_of"].dt.tz_convert(record.attrs.get("tz", "UTC")).dt.tz_localize(None)
+    days = (late - rows["period"]).dt.total_seconds()
+    # Those before, the last one first, and then those after.
+    order = days.where(days > 0, -1e12 - days)
+    rows = rows.assign(order=order).sort_values(["period", "order"], kind="stable")
+    return like(rows.drop_duplicates("period").drop(columns="order"), record)
+
+
+def record_figure(rows: pd.DataFrame | None) -> Figure:
+    """Return how often the actual was within the range of 8 in 10."""
+    if rows is None:
+        return Figure("Record of the forecast", "none yet", note=_NONE)
+    right = int(rows["covered"].sum())
+    return Figure(
+        "Record of the forecast",
+        f"{right:,} of {len(rows):,}",
+        note="months were within the range that was forecast; 8 of 10 should be",
+    )
+
+
+def record_table(rows: pd.DataFrame, currency: str | None) -> Table:
+    """Return what was forecast of the newest months that are over, and what happened."""
+    newest = rows.iloc[::-1].reset_index(drop=True)
+    within = newest["covered"].astype("boolean").map({True: "yes", False: "no"})
+    return table(
+        f"What was forecast of months that are over, {currency}",
+        newest.assign(
+            month=newest["period"].dt.strftime("%Y-%m"),
+            issued=newest["as_of"].dt.strftime("%Y-%m-%d"),
+            within=within,
+        ),
+        {
+            "month": "Month",
+            "issued": "Issued",
+            "p10": ("9 of 10 above", amount),
+            "mean": ("Expected", amount),
+            "p90": ("1 of 10 above", amount),
+            "actual": ("Actual", amount),
+            "within": "Within the range",
+        },
+        most=6,
+    )

@@ -1,0 +1,137 @@
+"""The code of a view, run as pasted on the account, gives the frames that the view shows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pdframe import sandbox
+from pdframe.dashboard._data import Data, collect
+from pdframe.dashboard._overview import figures_of
+from pdframe.dashboard.state import EMPTY, State, filtered, period_of
+from pdframe.dashboard.views import VIEWS, main_currency, view
+from pdframe.errors import DataWarning
+
+RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15}
+
+
+@pytest.fixture(scope="module")
+def showcase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.SandboxAccount]:
+    with sandbox.connect(
+        seed=7, deals=400, cache_dir=tmp_path_factory.mktemp("cache"), burst=100_000, progress=False
+    ) as account:
+        account.sync()
+        yield account
+
+
+@pytest.fixture(scope="module")
+def data(showcase: sandbox.SandboxAccount) -> Data:
+    return collect(showcase)
+
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "all": {},
+    "pipeline": {"pipeline_id": 2},
+    "owner": {"owner_id": "most"},
+    "option": {"field": "Region", "value": "DACH"},
+    "item of a list": {"field": "Modules of interest", "value": "most"},
+    "number": {"field": "Onboarding hours", "value": "most"},
+    "day": {"field": "Launch date", "value": "most"},
+    "empty": {"field": "Competitor", "value": EMPTY},
+    "empty list": {"field": "Modules of interest", "value": EMPTY},
+    "all of them": {"pipeline_id": 2, "owner_id": "most", "field": "Region", "value": "DACH"},
+    "a quota in dollars": {"currency": "USD", "quota": 20_000.0},
+    "an owner's quota": {"owner_id": "most", "quota": 20_000.0},
+}
+
+
+def run(code: str, **names: Any) -> dict[str, Any]:
+    """Run code as a reader pastes it, and return its names. It warns of what the view notes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        exec(compile(code, "<pasted>", "exec"), names)
+    return names
+
+
+def state_of(data: Data, **chosen: Any) -> State:
+    """Return a state of the second quarter; "most" is the commonest value."""
+    if chosen.get("owner_id") == "most":
+        chosen["owner_id"] = int(data.deals["owner_id"].value_counts().index[0])
+    if chosen.get("value") == "most":
+        chosen["value"] = data.deals[chosen["field"]].explode().value_counts().index[0]
+    period = period_of("2026-Q2", data.now, data.tz)
+    return State(period, **{"currency": main_currency(data)} | chosen)
+
+
+@pytest.mark.parametrize("key", VIEWS)
+@pytest.mark.parametrize("choice", CHOICES)
+def test_code_gives_the_frames_of_its_view(
+    showcase: sandbox.SandboxAccount, data: Data, key: str, choice: str
+) -> None:
+    one = view(key, data, state_of(data, **CHOICES[choice]))
+    if not one.code:
+        assert one.notes
+        return
+    ran = run(one.code, account=showcase)
+
+    for name, shown in one.frames.items():
+        again = ran[name].drop(columns="chosen", errors="ignore").reset_index(drop=True)
+        pd.testing.assert_frame_equal(again, shown)
+    for number in one.counted:
+        again, shown = run(number.code, **ran)["counted"], number.rows()
+        assert sorted(again["deal_id"]) == sorted(shown["deal_id"])
+
+
+@pytest.mark.parametrize("key", VIEWS)
+def test_rates_are_in_the_code(showcase: sandbox.SandboxAccount, key: str) -> None:
+    data = collect(showcase, rates=RATES)
+    one = view(key, data, state_of(data))
+    ran = run(one.code, account=showcase)
+
+    for name, shown in one.frames.items():
+        pd.testing.assert_frame_equal(ran[name].reset_index(drop=True), shown)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_key_figures_are_sums_of_what_the_code_returns(
+    showcase: sandbox.SandboxAccount, data: Data, choice: str
+) -> None:
+    state = state_of(data, **CHOICES[choice])
+    one = view("overview", data, state)
+    figures = {figure.label: figure for figure in one.figures}
+    ran = run(one.code, account=showcase)
+
+    sales, before = ran["sales"], ran["before"]
+    for label, column in (("New deals", "created"), ("Deals won", "won")):
+        assert figures[label].value == f"{sales[column].sum():,}"
+        assert figures[label].before == f"{before[column].sum():,}"
+    of_currency = sales[sales["currency"] == state.currency]
+    won = figures[f"Won, {state.currency}"].value
+    assert won == f"{of_currency['won_value'].sum():,.0f}"
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_filter_keeps_the_deals_that_have_the_value(data: Data, choice: str) -> None:
+    state = state_of(data, **CHOICES[choice])
+    kept = set(filtered(data.deals, state)["id"])
+
+    expected = set()
+    for row in data.deals.to_dict("records"):
+        fits = state.pipeline_id in (None, row["pipeline_id"])
+        fits &= state.owner_id in (None, row["owner_id"])
+        if state.field is not None:
+            cell = row[state.field]
+            items = (
+                list(cell) if hasattr(cell, "__iter__") and not isinstance(cell, str) else [cell]
+            )
+            items = [item for item in items if not pd.isna(item)]
+            fits &= not items if state.value is EMPTY else state.value in items
+        if fits:
+            expected.add(row["id"])
+    assert kept == expected
+    assert expected
+    assert figures_of(data, state, filtered(data.deals, state))
