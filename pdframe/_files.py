@@ -2,8 +2,8 @@
 file.
 
 A file appears under its name only once it is complete. Where it must survive a power failure, it is
-on disk before the call returns. Pages of a checkpoint are written in place, which costs less: they
-count only once a later line says so.
+on disk before the call returns. Pages of a checkpoint alone are written in place, which costs less:
+they count only once a line about them is written.
 """
 
 from __future__ import annotations

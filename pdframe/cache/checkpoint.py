@@ -9,8 +9,8 @@ fetch. Both lack the columns of custom fields that have no value in them. Beside
 stand the fetch states of the parents whose children they hold.
 
 Guarantees: the position is written last, and what it does not count does not exist. Each page adds
-a line to the file of positions, of which the last complete one counts: to replace that file, and to
-rename each page, would cost a tenth of a large first load. Nothing here need survive a power
+a line to the file of positions, of which the last complete one counts: to replace that file with
+each page would make three new files a page instead of one. Nothing here need survive a power
 failure: where a file does not read back as it was written, the checkpoint is dropped with a
 warning, and its pages are fetched again.
 """
