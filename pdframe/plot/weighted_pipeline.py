@@ -60,10 +60,9 @@ def weighted_pipeline(
     Examples
     --------
     >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> then = {"as_of": "2026-06-30", "history": account.deal_history()}
     >>> stages, pipelines = account.stages(), account.pipelines()
-    >>> table = metrics.weighted_pipeline(
-    ...     account.deals(), stages, pipelines, as_of="2026-06-30", rates=rates
-    ... )
+    >>> table = metrics.weighted_pipeline(account.deals(), stages, pipelines, **then, rates=rates)
     >>> ax = plot.weighted_pipeline(table)
     >>> [label.get_text() for label in ax.get_xticklabels()][:2]
     ['overdue', 'no date']
