@@ -74,8 +74,8 @@ class Factors(NamedTuple):
             if number == _ROUNDS:
                 break
             size = np.ones((sizes, intervals))
-            spans = (np.add.reduceat(sums, first, axis=1) for sums in by(0, 3))
-            size = _ratio(*spans, _STRENGTHS[1])[:, span]
+            happened, wanted = (np.add.reduceat(sums, first, axis=1) for sums in by(0, 3))
+            size = _ratio(happened, wanted, _STRENGTHS[1])[:, span]
             age = np.ones(ages)
             age = _ratio(*by(1), _STRENGTHS[1])
             overdue = np.ones(classes)
