@@ -77,7 +77,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # These pages have no pages below them, which a sidebar could list.
-html_sidebars = {"index": [], "glossary": [], "newcomer-questions": []}
+html_sidebars = {"index": [], "gallery": [], "glossary": [], "newcomer-questions": []}
 
 generate.write(HERE)
 

@@ -14,7 +14,14 @@ from typing import TextIO
 
 import pandas as pd
 
-from pdframe._command_line import DONE, FAILED, PARTLY_DONE, checking_usage, print_object
+from pdframe._command_line import (
+    DONE,
+    FAILED,
+    PARTLY_DONE,
+    UsageError,
+    checking_usage,
+    print_object,
+)
 from pdframe._command_output import (
     Result,
     json_rows,
@@ -32,7 +39,7 @@ from pdframe.bi.export import check_choice
 from pdframe.cache.folder import default_cache_dir
 from pdframe.dashboard.page import check_report
 from pdframe.dashboard.state import period_of
-from pdframe.errors import DataWarning
+from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import changes_summary
 from pdframe.schema import TABLES, table_named, table_with_fields
 from pdframe.sync import CURRENT_NOTES
@@ -316,11 +323,20 @@ def _changes(options: argparse.Namespace) -> Result:
 def _report(options: argparse.Namespace) -> Result:
     with checking_usage():
         # A mistyped path or period is refused before credentials are needed.
-        target = check_report(options.file, options.theme)
+        target = _report_file(options.file, options.theme)
         if options.period is not None:
             period_of(options.period, _LATEST, "UTC")
     with _account(options) as account:
-        account.report(target, period=options.period, theme=options.theme)
+        try:
+            account.report(
+                target,
+                period=options.period,
+                theme=options.theme,
+                cancellations=options.cancellations,
+            )
+        except ArgumentError as error:
+            # A column that deals lack, once they are loaded.
+            raise UsageError(error) from None
     size = target.stat().st_size
     rows = pd.DataFrame({"file": [str(target)], "bytes": [size]})
 
@@ -328,6 +344,14 @@ def _report(options: argparse.Namespace) -> Result:
         print(target)
 
     return Result(rows, show, {"file": str(target), "bytes": size})
+
+
+def _report_file(path: str | Path, theme: str | None = None) -> Path:
+    """Return the file of a report; `ArgumentError` where none can be written or drawn."""
+    try:
+        return check_report(path, theme)
+    except ImportError as missing:
+        raise ArgumentError(str(missing)) from None
 
 
 def _demo(options: argparse.Namespace) -> Result:
@@ -374,18 +398,23 @@ def _demo(options: argparse.Namespace) -> Result:
         say("Seven days pass: deals are added, moved, won and lost. A sync fetches the changes:")
         account.advance(days=7)
         second = account.sync()
+        if not options.json:
+            _show_sync(second[second["tokens"] > 0])
+        show(f"\n{_tokens(second):,} API tokens instead of {_tokens(first):,}.")
+        say("One page for the board: key figures, charts, what changed, a forecast:")
+        report = _demo_report(account, cache_dir)
         cache = str(account.cache_path)
     totals = {
-        "first_tokens": int(first["tokens"].sum()),
-        "second_tokens": int(second["tokens"].sum()),
+        "first_tokens": _tokens(first),
+        "second_tokens": _tokens(second),
         "cache": cache,
+        "report": None if isinstance(report, str) else str(report),
     }
 
     def end() -> None:
-        _show_sync(second[second["tokens"] > 0])
+        print(report if isinstance(report, str) else f"Open in a browser: {report.as_uri()}")
         print(
-            f"\n{totals['second_tokens']:,} API tokens instead of {totals['first_tokens']:,}.\n\n"
-            f"Parquet, a folder a table: {cache}\n"
+            f"\nParquet, a folder a table: {cache}\n"
             "Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...\n"
             "                           pdframe sync\n"
             "Six notebooks, one question each:\n\n"
@@ -394,6 +423,19 @@ def _demo(options: argparse.Namespace) -> Result:
 
     rows = pd.concat([first.assign(sync="first"), second.assign(sync="a week later")])
     return Result(rows, end, totals)
+
+
+def _tokens(done: pd.DataFrame) -> int:
+    return int(done["tokens"].sum())
+
+
+def _demo_report(account: Account, folder: Path) -> Path | str:
+    """Write the report of the demo into the folder of caches; return why not, if it is not."""
+    try:
+        file = _report_file(folder.absolute() / "pdframe-demo-report.html")
+    except ArgumentError as missing:
+        return sentences(str(missing))
+    return account.report(file, cancellations="Cancellation date", refresh=False)
 
 
 def _interesting(deals: pd.DataFrame, fields: pd.DataFrame, width: int) -> pd.DataFrame:

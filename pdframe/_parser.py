@@ -176,6 +176,11 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--theme", choices=["light", "dark"], help="colours (default: the reader's setting)"
     )
+    report.add_argument(
+        "--cancellations",
+        metavar="COLUMN",
+        help="column of deals with the day on which recurring revenue ended (default: unknown)",
+    )
 
     fleet = commands.add_parser(
         "fleet", help="sync many accounts, or estimate the cost, from a TOML file"

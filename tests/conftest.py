@@ -84,3 +84,11 @@ def spark() -> Iterator[Any]:
     need("pyspark", java=True)
     with local_spark() as session:
         yield session
+
+
+@pytest.fixture
+def spark_in_utc(spark: Any) -> Iterator[Any]:
+    """The same, with times of UTC in the functions of Python that it calls."""
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    yield spark
+    spark.conf.unset("spark.sql.session.timeZone")

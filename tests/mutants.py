@@ -29,6 +29,7 @@ LIST = Path(__file__).with_name("mutants.txt")
 COPIED = (
     "pdframe", "tests", "notebooks", "docs", "cache", "pyproject.toml", "requirements.lock",
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile",
+    "llms.txt",
 )  # fmt: skip
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
 ALL_TESTS = ("-n", "2", "--ignore=tests/resilience/chaos", "tests")

@@ -12,8 +12,16 @@ from typing import Any
 from pdframe.bi.layout_tables import VISIT_TABLES, VISITS, Choice, Exporting
 from pdframe.loaders.base import name_columns
 from pdframe.schema import TABLES
+from pdframe.sync.fetch_state import state_name
 from pdframe.sync.metadata import METADATA
 from pdframe.sync.plan import is_old
+
+_WHEN_FETCHED = frozenset(
+    state_name(name) for name, table in TABLES.items() if table.sources[0].batch
+)
+"""What says when line items and installments were fetched, which every sync writes: no row of an
+export is made of it.
+"""
 
 
 def inputs_id(account: Exporting, arguments: Mapping[str, Any]) -> str:
@@ -23,6 +31,7 @@ def inputs_id(account: Exporting, arguments: Mapping[str, Any]) -> str:
     cached = {
         manifest.table: [(part.rows, part.bytes, part.crc32) for part in manifest.parts]
         for manifest in account._store.readable_manifests()
+        if manifest.table not in _WHEN_FETCHED
     }
     content = {
         "cached": cached,

@@ -23,7 +23,7 @@ from pdframe.frames.frame import empty_frame
 from pdframe.history.replay import history_of_deal
 from pdframe.loaders.base import Connected
 from pdframe.loaders.single import cached_deal, cached_rows_of, fetch_deal
-from pdframe.loaders.urls import id_of_page, without_credentials
+from pdframe.loaders.urls import id_of_page, record_of_page, without_credentials
 from pdframe.metrics._columns import days_between
 from pdframe.metrics.changes import known_changes
 from pdframe.schema import TABLES
@@ -194,6 +194,18 @@ class DealCard:
         return self.visits, self.line_items, self.activities, self.changes
 
 
+_DEALS_OF = {
+    table: f"Its deals: deals = account.deals(), then deals[deals['{column}'] == {{id}}]. account"
+    f".{table}() has the {table.removesuffix('s')}."
+    for table, column in (("persons", "person_id"), ("organizations", "org_id"))
+} | {
+    "products": "Its deals: lines = account.deal_products(), then lines[lines['product_id'] =="
+    " {id}]['deal_id']. account.products() has the product.",
+    "projects": "Its deals are in the column deal_ids: projects = account.projects(), then"
+    " projects[projects['id'] == {id}].",
+}
+
+
 def deal(self: _Connected, id: int | str, refresh: bool | None = None) -> DealCard:
     """Show one deal as a card: what it is, its stage visits, line items, activities and changes.
 
@@ -303,6 +315,13 @@ def _checked(account: _Connected, given: Any, refresh: object) -> int:
     except TypeError:
         title = without_credentials(given.strip())[:_WIDEST] if title else ""
         shown = repr(title) if title else repr(given)
+        if (page := record_of_page(title)) is not None and page[0] in _DEALS_OF:
+            table, number = page
+            what = table.removesuffix("s")
+            raise ArgumentError(
+                f"{shown} is the page of a {what}, not of a deal."
+                f" {_DEALS_OF[table].format(id=number)}"
+            ) from None
         hint = f" Find it by its title: account.search({title!r}, 'deal')." if title[1:] else ""
         raise ArgumentError(
             f"id must be the id of a deal, such as 17, not {shown}.{hint}"

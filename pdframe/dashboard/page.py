@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from glob import escape
+from importlib import import_module
 from pathlib import Path
 from string import Template
 from typing import Any, Literal, TypeAlias
 
-from pdframe._files import write_atomic
+from pdframe._files import TEMPORARY, write_atomic
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._data import Data, Reporting, collect
 from pdframe.dashboard._forecast import keep_common_sd, until_month
@@ -30,6 +33,8 @@ _THEMES: tuple[Theme, ...] = ("light", "dark")
 
 _NARROW = 74
 """Characters of a row of a table that stands beside another part."""
+_LEFTOVER_SECONDS = 3600
+"""Age of an unfinished page that no process writes any more."""
 _PADDING = 2
 """Characters between two columns."""
 _COLORS = {
@@ -198,17 +203,24 @@ def report(
     report.html <!DOCTYPE html>
     """
     target = check_report(path, theme)
-    from pdframe.dashboard import pictures as _pictures  # noqa: F401  # before any request
-
     data = collect(self, refresh=refresh, rates=rates, cancellations=cancellations)
     _issue_forecast(self, data)
     state = State(period_of(period, data.now, data.tz), currency=main_currency(data))
     content = page(data, state, theme)
+    _delete_leftovers(target)
     try:
         write_atomic(target, content.encode("utf-8", "replace"))
     except OSError as error:
         raise ArgumentError(f"{target} cannot be written: {error.strerror}.") from None
     return target
+
+
+def _delete_leftovers(target: Path) -> None:
+    """Delete what killed reports left of this page; a younger file may be one being written."""
+    for path in target.parent.glob(f".{escape(target.name)}.*{TEMPORARY}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                path.unlink()
 
 
 def _issue_forecast(account: Reporting, data: Data) -> None:
@@ -225,7 +237,13 @@ def _issue_forecast(account: Reporting, data: Data) -> None:
 
 
 def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path:
-    """Return where a report is written; `ArgumentError` where it cannot be."""
+    """Return where a report is written; `ArgumentError` where it cannot be.
+
+    Raises
+    ------
+    ImportError
+        Charts cannot be drawn.
+    """
     target = Path(path).expanduser().absolute()
     if target.suffix.lower() not in _ENDINGS:
         raise ArgumentError(f"path={str(path)!r} must end in .html: a report replaces the file.")
@@ -234,6 +252,13 @@ def check_report(path: str | os.PathLike[str], theme: str | None = None) -> Path
         raise ArgumentError(f"path={str(path)!r} {what}.")
     if theme is not None and theme not in _THEMES:
         raise ArgumentError(f"theme={theme!r} must be 'light', 'dark' or None.")
+    try:
+        import_module("pdframe.dashboard.pictures")
+    except ImportError as missing:
+        raise ImportError(
+            f"A report needs {missing.name}, which is not installed: pip install"
+            ' "pdframe[plot]". Nothing was requested.'
+        ) from None
     return target
 
 

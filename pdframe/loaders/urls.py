@@ -116,6 +116,20 @@ def id_of_page(account: WithPages, table: str, address: str) -> int | None:
     return int(number[1])
 
 
+def record_of_page(address: str) -> tuple[str, int] | None:
+    """Return the table and the id of the record whose page this is, of whatever company; None where
+    it is the page of no record.
+    """
+    try:
+        path = urlsplit(address if "://" in address else f"https://{address}").path
+    except ValueError:
+        return None
+    for table, name in _PATHS.items():
+        if number := re.fullmatch(rf"/{name}/([1-9][0-9]{{0,17}})(?:/.*)?", path):
+            return table, int(number[1])
+    return None
+
+
 def without_credentials(address: str) -> str:
     """Return an address without its query, fragment and user, which may hold a credential; any
     other text as it is.

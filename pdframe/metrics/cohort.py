@@ -5,7 +5,7 @@ then.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal, TypeAlias, get_args
 
@@ -124,6 +124,8 @@ class Cohort:
         The rule for reaching a stage.
     tz
         The timezone of naive times and bare dates.
+    uncertain
+        Number of deals whose changelogs would tell who belongs to the window; 0: it is certain.
     """
 
     stages: pd.DataFrame
@@ -138,6 +140,7 @@ class Cohort:
     before: Ints
     skipped: Skipped
     tz: str
+    uncertain: int = 0
 
     def reached(self) -> Iterator[Reached]:
         """Yield each stage in its order, then the win."""
@@ -268,13 +271,14 @@ def cohort(
     unclear = np.zeros(len(members), np.bool_)
     unclear[number[bounded]] = True
     stage = plain_ids(visits["stage_id"])
-    if not warn_of_window(known_visits, stage, own, members, start, end, tz):
+    uncertain = warn_of_window(known_visits, stage, own, members, start, end, tz)
+    if not uncertain:
         _warn_of_cost(int(((late | unclear) & ~removed).sum()))
     _warn_of_late(matches, int(late.sum()), int((late & removed).sum()))
     _warn_of_bounds(int(unclear.sum()), len(members), int((unclear & removed).sum()))
     warn_of_unseen(known_visits, pipelines == pipeline)
     _warn_of_missing_stages(int((place < 0).sum()))
-    return matches
+    return replace(matches, uncertain=uncertain)
 
 
 def pipeline_of(given: int | str | None, visited: Ints, stages: pd.DataFrame) -> int:
@@ -402,9 +406,9 @@ def warn_of_window(
     start: pd.Timestamp | None,
     end: pd.Timestamp | None,
     tz: str,
-) -> bool:
+) -> int:
     """Warn where a changelog may move deals into the window [start, end) of the first visit, or out
-    of it; return whether it may.
+    of it; return how many changelogs would tell, 0 where none can.
 
     A snapshot shows only the stage of its time: the visit that it dates may follow others.
 
@@ -418,7 +422,7 @@ def warn_of_window(
         Ids of the deals whose first known visit lies in the window.
     """
     if (start is None and end is None) or not len(known_visits.deal):
-        return False
+        return 0
     last = np.flatnonzero(known_visits.last)
     first = np.append(0, last[:-1] + 1)
     place = places(plain_ids(own["stage_id"].dropna()), stage[known_visits.rows[first]])
@@ -438,7 +442,7 @@ def warn_of_window(
         form = "%Y-%m-%d" if local == local.normalize() else "%Y-%m-%d %H:%M"
         call = f"account.deal_changes(since={local.strftime(form)!r})"
     if not leaving.any() and not joining.any():
-        return False
+        return 0
     count = int(unsure.sum())
     may = [
         f"{int(leaving.sum()):,} of the {len(members):,} deals here may have entered the pipeline"
@@ -453,7 +457,7 @@ def warn_of_window(
         f" deal{'' if count == 1 else 's'}, {20 * count:,} tokens. A deal without one counts from"
         f" when it entered the stage in which it was first seen: {'; '.join(may)}."
     )
-    return True
+    return count
 
 
 def _warn_of_missing_stages(visits: int) -> None:

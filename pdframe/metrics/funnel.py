@@ -124,7 +124,8 @@ def funnel(
         The time after reaching a stage for which `conversion` and `win` are estimated. None: for
         each row the longest time at which at least 10 deals that reached the stage (a tenth of them
         below 100) have neither advanced nor ended, and are followed. "common": the shortest of
-        these for all rows, so that their rates can be compared.
+        these horizons, of all groups and stages, for every row: rates within one time can be
+        compared.
     tz
         Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders
         set, else UTC.
@@ -154,7 +155,8 @@ def funnel(
     -----
     DataWarning
         A horizon past the follow-up; deals known from snapshots alone or first seen later, or whose
-        entry in the window is uncertain, bounded times, deleted stages.
+        entry in the window is uncertain (`attrs["uncertain"]` counts the changelogs that would
+        tell), bounded times, deleted stages.
 
     Notes
     -----
@@ -226,9 +228,10 @@ def funnel(
             f"The rates of {few} of {groups * (rows - 1)} rows are null: snapshots show too few of"
             " their deals early enough."
         )
-    return keyed(
-        _frame(members, counts, rates), [*members.keys.columns, "stage_id", "stage"], members.tz
-    )
+    result = _frame(members, counts, rates)
+    if members.uncertain:
+        result.attrs["uncertain"] = members.uncertain
+    return keyed(result, [*members.keys.columns, "stage_id", "stage"], members.tz)
 
 
 @noted

@@ -484,8 +484,9 @@ def _warn_of_sources(source: Micros, deal: Micros, too_late: int) -> None:
         f"Of {len(source):,} visits, {' and '.join(rests)}, not from the changelog. A snapshot is"
         " likelier to show a longer visit, so each counts from the first snapshot that shows it,"
         f" and {too_late:,} that had ended by then are left out of the durations; a row with"
-        " current stages alone has none. Load exact history with account.deal_changes(): 20 tokens"
-        f" per deal, {deals:,} deal{'' if deals == 1 else 's'} = {20 * deals:,} tokens."
+        " current stages alone has none. Load exact history with"
+        f" account.deal_changes(visits['deal_id']): {deals:,} deal{'' if deals == 1 else 's'},"
+        f" {20 * deals:,} tokens."
     )
 
 
@@ -493,8 +494,8 @@ def _warn_of_bounds(bounded: int, known_visits: int) -> None:
     if bounded:
         warn(
             f"{bounded:,} of {known_visits:,} visits have an entry or an exit that is only"
-            " bounded: they are counted, but left out of the durations. account.deal_changes() has"
-            " exact times, 20 tokens per deal."
+            " bounded: they are counted, but left out of the durations."
+            " account.deal_changes(visits['deal_id']) has exact times, 20 tokens per deal."
         )
 
 

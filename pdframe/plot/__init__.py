@@ -41,6 +41,7 @@ from pdframe.plot.style import style
 from pdframe.plot.survival import stage_survival
 from pdframe.plot.top_customers import top_customers
 from pdframe.plot.velocity import velocity
+from pdframe.plot.weighted_pipeline import weighted_pipeline
 
 __all__ = [
     "activity_summary",
@@ -64,6 +65,7 @@ __all__ = [
     "style",
     "top_customers",
     "velocity",
+    "weighted_pipeline",
 ]
 
 
@@ -71,7 +73,7 @@ _MAIN = {
     "pipeline": ("funnel", "velocity", "flow", "deal_aging"),
     "sales": ("sales_by_period", "lost_reasons", "activity_summary", "changes_summary"),
     "revenue": ("mrr", "mrr_movements", "retention_cohorts", "top_customers", "billing"),
-    "forecast": ("forecast", "pipeline_movements", "forecast_changes"),
+    "forecast": ("forecast", "weighted_pipeline", "pipeline_movements", "forecast_changes"),
 }
 
 explain_functions(globals(), __all__)

@@ -75,7 +75,7 @@ def activity_summary(
     >>> summary = metrics.activity_summary(account.activities(), **june, by="type")
     >>> ax = plot.activity_summary(summary)
     >>> ax.get_title(loc="left")
-    'Activities by type: 17 planned, 10 done, 9 overdue'
+    'Activities by type: 17 planned, 9 of them overdue, 10 done'
     """
     rows = style.require_columns(frame, _NEEDED, "activity_summary")
     style.check_top(top, style.MOST_ROWS)
@@ -176,7 +176,7 @@ def _heading(by: list[Any], counts: _Counts) -> str:
     heading = f"Activities by {style.by_words(by)}" if by else "Activities"
     sums = (counts.planned.sum(), counts.done.sum(), counts.overdue.sum())
     planned, done, overdue = (style.number(float(each)) for each in sums)
-    return f"{heading}: {planned} planned, {done} done, {overdue} overdue"
+    return f"{heading}: {planned} planned, {overdue} of them overdue, {done} done"
 
 
 def _of_groups(rows: pd.DataFrame, by: list[Any]) -> str:

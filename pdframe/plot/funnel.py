@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from pdframe.plot import _forecast_record as records
 from pdframe.plot import _style as style
 
 # State, its name, its colour; None: the page.
@@ -68,6 +69,7 @@ def funnel(
         horizon, with its 95 % interval. It counts open deals as not yet known, so that it is not
         the blue part of the bar; an en dash where it is null. The horizon is in the heading where
         all rows share one (`metrics.funnel(..., horizon="common")` or a length), else in each row.
+        A sentence under the title says where the metric warned that the cohort is uncertain.
 
     Raises
     ------
@@ -115,7 +117,19 @@ def funnel(
     ax.set_ylim(y[-1] + 0.7, -1.0)
     style.ticks(ax, longest, inches * share)
     style.legend_below(ax, beside=names.beside)
+    _mark_uncertain(ax, frame.attrs.get("uncertain"), names.beside)
     return ax
+
+
+def _mark_uncertain(ax: Axes, deals: object, beside: float) -> None:
+    """Say under the title that the cohort is uncertain, if it is."""
+    if not isinstance(deals, int) or isinstance(deals, bool) or deals < 1:
+        return
+    count = f"{style.number(deals)} deal{'s have' if deals > 1 else ' has'}"
+    text = f"uncertain: {count} no changelog, so the window may hold others"
+    records.write_sentence(
+        ax, [style.fitted(text, 0.98 * style.inches(ax, beside), style.normal(), 90)], beside
+    )
 
 
 def _title(

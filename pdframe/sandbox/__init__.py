@@ -62,6 +62,11 @@ class SandboxAccount(Account):
         super().close()
         self._cleanup()
 
+    def _summary(self) -> tuple[str, list[str]]:
+        # What a first request would tell: the company, not the address of its server.
+        name, lines = super()._summary()
+        return (str(self.company_model.info["company_name"]) if name == self._host else name), lines
+
     def _own(self, company: Company, server: Server, temporary: str | None) -> None:
         self.company_model, self.server = company, server
         self._cleanup = weakref.finalize(self, _clean_up, server, temporary, os.getpid())

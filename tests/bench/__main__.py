@@ -18,11 +18,13 @@ from tests.bench import (
     stage_visits,
     velocity,
 )
+from tests.bench.exports import exports
 from tests.bench.ingest import ingest
 from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
 from tests.bench.parts import many_parts
 from tests.bench.refresh_path import refresh_path
 from tests.bench.revenue import revenue
+from tests.bench.spark_split import spark_split
 from tests.bench.star import stars
 from tests.bench.startup import startup
 from tests.bench.table import compared, report, seconds
@@ -118,6 +120,8 @@ if __name__ == "__main__":
         data_quality.measure,
         revenue,
         stars,
+        exports,
+        spark_split,
         many_parts,
         refresh_path,
         forecast_speed.measure,

@@ -268,6 +268,25 @@ def pipeline_movements(case: Case) -> Axes:
     return plot.pipeline_movements(table)
 
 
+def weighted_pipeline(case: Case) -> Axes:
+    months = pd.date_range("2026-07-01", periods=case.months, freq="MS").as_unit("us")
+    whens = ["past", *["dated"] * case.months, "none"]
+
+    def rows(at: int, group: Any) -> list[tuple[Any, ...]]:
+        result: list[tuple[Any, ...]] = []
+        for place, when in enumerate(whens):
+            value = case.money * (4 + place % 5) / (at + 2)
+            period = months[place - 1] if when == "dated" else pd.NaT
+            deals = max(case.deals // (len(whens) * (at + 1)), 1)
+            result.append((period, "EUR", deals, value, value * (0.3 + place % 3 / 8), when))
+        return result
+
+    by, made = case.rows(rows)
+    columns = ["period", "currency", "deals", "value", "weighted", "when"]
+    table = pd.DataFrame(made, columns=([by] if by else []) + columns)
+    return plot.weighted_pipeline(table)
+
+
 def forecast_changes(case: Case) -> Axes:
     amounts = [case.money * part for part in (0.2, 0.05, -0.3, 0.1, -0.08, 0.0, -0.01)]
     return plot.forecast_changes(forecasts.changes(case.money, amounts))
@@ -396,6 +415,7 @@ CHARTS: dict[str, Callable[[Case], Axes]] = {
         forecast_groups,
         calibration,
         backtest,
+        weighted_pipeline,
         pipeline_movements,
         forecast_changes,
         deal_aging,

@@ -375,6 +375,7 @@ CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     ),
     "top_customers": lambda r: plot.top_customers(r["top_customers"]),
     "velocity": lambda r: plot.velocity(r["stage_velocity"].head(30)),
+    "weighted_pipeline": lambda r: plot.weighted_pipeline(one_currency(r["weighted_pipeline"])),
 }
 """Each chart, from results by the names of `CALLS`."""
 

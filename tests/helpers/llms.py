@@ -40,13 +40,16 @@ EXPLAINED_ONCE = (
 """Optional parameters of many metrics, which the file explains once."""
 OF_TABLES = {"refresh", "labels", "names", "columns"}
 """Parameters of the methods that load a table."""
+OF_OTHERS = {"refresh"}
+"""Parameters of the other methods of an account that read tables."""
+OF_FORECASTS = {*EXPLAINED_ONCE, *OF_OTHERS}
 OF_CHARTS = {"frame", "ax", "title"}
 """Parameters of every chart."""
 
 LINES = {
     # Account
     "Account.as_of": "deal, as it was known then",
-    "Account.changes": "deal and event since a day, such as 'last Monday'",
+    "Account.changes": "deal and event since, say, 'last Monday'",
     "Account.close": "closes the connections, as `with` does",
     "Account.dashboard": "a widget for JupyterLab, Notebook 7, Voilà",
     "Account.deal": "a card of one deal",
@@ -167,7 +170,7 @@ def account_section() -> str:
         if "_follower" not in name and name not in plain
     ]
     others = [
-        f"{called(member, EXPLAINED_ONCE if name == 'forecast' else ())}"
+        f"{called(member, OF_FORECASTS if name == 'forecast' else OF_OTHERS)}"
         f": {line(f'Account.{name}', member)}"
         for name, member in members.items()
         if name not in tables and name not in properties
@@ -186,7 +189,7 @@ def account_section() -> str:
             *listed([f"{'|'.join(followed)}_follower_changes(ids): user who began or stopped"]),
             *listed([f"{'|'.join(followers)}_followers(ids): user who follows"]),
             "",
-            "Others:",
+            "Others; those that read tables also take refresh?:",
             "",
             *listed(others),
             *listed([f"Properties: {', '.join(properties)}"]),

@@ -206,9 +206,10 @@ def write(page: Path) -> None:
     """Write the pictures and the outputs of a page."""
     done = Readme(page).run()
     for path, drawn in done.pictures.items():
-        target = page.parent / path
+        target = (page.parent / path).resolve()
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(small(drawn.png) if page == GALLERY else drawn.png)
+        of_gallery = target.parent == GALLERY.with_suffix("")
+        target.write_bytes(small(drawn.png) if of_gallery else drawn.png)
         print(target.relative_to(ROOT))
     text = done.text
     for output in reversed(done.outputs):

@@ -38,6 +38,10 @@ def test_demo_shows_the_complete_path(capsys: pytest.CaptureFixture[str], tmp_pa
     assert 0 < second < first
     assert "from the cache: 0 tokens" in said
     assert str(tmp_path / "showcase-seed7-1200") in said
+    report = tmp_path / "pdframe-demo-report.html"
+    assert f"Open in a browser: {report.as_uri()}" in said
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert "Kaskaad" in report.read_text("utf-8")
     assert said.splitlines()[-1].strip() == "pdframe notebooks pdframe-notebooks"
 
 
@@ -187,7 +191,17 @@ def test_an_export_without_a_folder_names_the_folder_alone(
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["demo"], ["notebooks"], ["sync"], ["status"], ["estimate"], ["export"], ["fields"]],
+    [
+        [],
+        ["demo"],
+        ["notebooks"],
+        ["sync"],
+        ["status"],
+        ["estimate"],
+        ["export"],
+        ["fields"],
+        ["report"],
+    ],
 )
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -55,6 +55,10 @@ def test_bash_completes_commands_options_tables_files_and_choices(
     assert "parquet" in completed(script, tmp_path, "pdframe", "export", "bi", "--format", "")
     assert completed(script, tmp_path, "pdframe", "sync", "--cache-dir", "b") == ["bi"]
     assert completed(script, tmp_path, "pdframe", "fields", "--company", "") == []
+    assert completed(script, tmp_path, "pdframe", "report", "cl") == ["clients.toml"]
+    assert completed(script, tmp_path, "pdframe", "report", "--th") == ["--theme"]
+    assert completed(script, tmp_path, "pdframe", "report", "--theme", "") == ["light", "dark"]
+    assert completed(script, tmp_path, "pdframe", "report", "--period", "") == []
     assert completed(script, tmp_path, "pdframe", "dance", "") == []
 
 

@@ -103,6 +103,14 @@ def test_rows_and_totals_are_those_of_the_account(
     assert exported["totals"]["rows"] == 12
     assert exported["totals"]["bytes"] == (tmp_path / "bi" / "stages.parquet").stat().st_size
 
+    report = tmp_path / "report.html"
+    written = run("report", str(report), "--period", "2026-Q2")
+    assert written["rows"] == [{"file": str(report), "bytes": report.stat().st_size}]
+    assert written["totals"] == {"file": str(report), "bytes": report.stat().st_size}
+    wrong = run("report", str(report), "--cancellations", "Cancelation date")
+    assert wrong["exit_code"] == 2
+    assert "Did you mean 'Cancellation date'?" in wrong["error"]["message"]
+
 
 def test_changes_are_complete_and_keep_every_character(
     environment: sandbox.SandboxAccount, run: Command
@@ -130,6 +138,7 @@ def test_changes_are_complete_and_keep_every_character(
 def test_demo_and_notebooks_print_one_object_too(run: Command, tmp_path: Path) -> None:
     demo = run("demo", "--deals", "40", "--cache-dir", str(tmp_path / "demo"))
     assert {row["sync"] for row in demo["rows"]} == {"first", "a week later"}
+    assert Path(demo["totals"]["report"]).read_text("utf-8").endswith("</html>\n")
     assert demo["totals"]["first_tokens"] > demo["totals"]["second_tokens"] > 0
     notebooks = run("notebooks", str(tmp_path / "notebooks"))
     written = sorted(map(str, (tmp_path / "notebooks").iterdir()))
@@ -142,6 +151,11 @@ def test_demo_and_notebooks_print_one_object_too(run: Command, tmp_path: Path) -
     [
         (["sync", "dealz"], "ArgumentError", "Did you mean 'deals'"),
         (["export", "bi", "deal_fields"], "ArgumentError", "is metadata and not exported"),
+        (["report", "page.pdf"], "ArgumentError", "must end in .html"),
+        (["report", "no/page.html"], "ArgumentError", "has no folder"),
+        (["report", "page.html", "--period", "2026-Q5"], "ArgumentError", "is not a period"),
+        (["report", "page.html", "--theme", "blue"], "UsageError", "invalid choice: 'blue'"),
+        (["report"], "UsageError", "the following arguments are required: FILE"),
         (["changes", "last", "Mondy"], "ArgumentError", "Did you mean 'last Monday'"),
         (["sync", "--company", "a b"], "ArgumentError", "The company is its name alone"),
         (["fields"], "UsageError", "the following arguments are required: TABLE"),

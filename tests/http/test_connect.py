@@ -53,6 +53,16 @@ def test_a_company_given_wins_over_a_base_url_in_the_environment(
         assert "acme.pipedrive.com" in repr(account)
 
 
+def test_the_first_repr_of_a_sandbox_names_its_company() -> None:
+    with sandbox.connect(seed=3, deals=20, progress=False) as account:
+        for shown in (repr(account), account._repr_html_()):
+            assert "Kaskaad Software OÜ" in shown
+            assert "127.0.0.1" not in shown
+        assert account.server.stats.requests == 0
+        account.stages()
+        assert repr(account).startswith("<pdframe account Kaskaad Software OÜ, ")
+
+
 def test_a_first_repr_says_what_to_do_next(tmp_path: Path) -> None:
     with connect(tmp_path) as account:
         for shown in (repr(account), account._repr_html_()):

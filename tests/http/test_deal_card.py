@@ -288,7 +288,15 @@ def test_the_title_of_a_deal_leads_to_its_search(account: sandbox.SandboxAccount
     [
         ("two", {}, "id must be the id of a deal, such as 17, not 'two'"),
         (" Big deal ", {}, r"Find it by its title: account\.search\('Big deal', 'deal'\)"),
-        ("https://acme.pipedrive.com/person/12", {}, r"Find it by its title: account\.search"),
+        (
+            "https://acme.pipedrive.com/person/12",
+            {},
+            r"is the page of a person, not of a deal\. .*deals\[deals\['person_id'\] == 12\]",
+        ),
+        ("https://acme.pipedrive.com/organization/7/x", {}, r"deals\['org_id'\] == 7\]"),
+        ("acme.pipedrive.com/product/3", {}, r"page of a product.*lines\['product_id'\] == 3\]"),
+        ("https://acme.pipedrive.com/projects/9", {}, r"projects\['id'\] == 9\]"),
+        ("https://acme.pipedrive.com/board/12", {}, r"Find it by its title: account\.search"),
         ("https://[acme/deal/12", {}, "id must be the id of a deal"),
         ("https://other.pipedrive.com/deal/2", {}, r"page of 'other\.pipedrive\.com', and this"),
         ("", {}, "not ''"),

@@ -79,6 +79,7 @@ def weighted_pipeline(
     probability.
 
     This is the usual figure of sales tools. Its probabilities are set by hand, not estimated.
+    `plot.weighted_pipeline` draws the result.
 
     Parameters
     ----------
@@ -171,6 +172,7 @@ def weighted_pipeline(
             tz=tz,
         )
         result = _summed(rows, names, rates is not None)
+        result.attrs["freq"] = freq
     return note(result, notes, "weighted_pipeline")
 
 

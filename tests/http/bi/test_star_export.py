@@ -162,6 +162,30 @@ def test_a_second_export_writes_nothing_and_a_change_only_what_changed(
     assert {name for name in before if before[name] != after[name]} == {"pdframe-export.json"}
 
 
+def test_after_a_sync_without_changes_no_star_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync writes down that it looked, and an export at night comes after one."""
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise AssertionError("made again")
+
+    with sandbox.connect(seed=3, deals=30, burst=100_000, progress=False) as account:
+        account.sync()
+        account.export(tmp_path, layout="star")
+        account.sync()
+        account.export(tmp_path, layout="star")
+        before = stamps(tmp_path)
+        account.sync()
+        monkeypatch.setattr("pdframe.bi.export.star", refuse)
+        assert not account.export(tmp_path, layout="star")["written"].any()
+        assert stamps(tmp_path) == before
+        account.company_model.add_deal("New one")
+        account.sync()
+        with pytest.raises(AssertionError, match="made again"):
+            account.export(tmp_path, layout="star")
+
+
 def test_a_new_row_writes_its_tables_and_what_describes_the_set(tmp_path: Path) -> None:
     with sandbox.connect(
         seed=3, deals=40, company="hostile", burst=100_000, progress=False

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -20,13 +19,6 @@ from pdframe.errors import DataWarning
 from tests.http.fleet.conftest import Companies
 
 HOW: dict[str, Any] = {"as_of": "2026-06-30", "tz": "UTC"}
-
-
-@pytest.fixture
-def spark_in_utc(spark: Any) -> Iterator[Any]:
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
-    yield spark
-    spark.conf.unset("spark.sql.session.timeZone")
 
 
 def arrow(spark_frame: Any, schema: pa.Schema, keys: list[str]) -> pa.Table:

@@ -270,6 +270,7 @@ DRAWN = (
     "stage_survival",
     "stage_velocity",
     "top_customers",
+    "weighted_pipeline",
 )
 
 

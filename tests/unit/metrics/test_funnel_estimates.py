@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdframe.metrics import funnel, stage_velocity
+from pdframe.metrics import funnel, funnel_deals, stage_velocity
 from tests.helpers.notices import noticed
 from tests.helpers.simulated_pipelines import AS_OF, DAY, Design, coverage, median_coverage
 from tests.helpers.visit_frames import day, known_visits, stages
@@ -207,6 +207,32 @@ def test_the_common_horizon_is_the_shortest_of_all_rows() -> None:
     )
     none = funnel(visits.iloc[:0], stages(), as_of=day(100), pipeline_id=1, horizon="common")
     assert none["horizon_days"].isna().all()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_common_horizon_by_its_definition_on_a_simulated_pipeline(seed: int) -> None:
+    """Of each row the time that ten deals (a tenth below 100) outlast; of these the shortest."""
+    design = Design()
+    visits = design.visits(1, seed=seed)
+    visits["side"] = np.where(visits["deal_id"] % 3 == 0, "a", "b")
+    level = funnel_deals(visits, design.stages(), as_of=AS_OF, by="side")
+    longest = []
+    for _, days in level[level["stage_id"].notna()].groupby(["side", "stage_id"])["days"]:
+        needed = min(10, -(-len(days) // 10))
+        longest.append(days.sort_values(ascending=False).iloc[needed - 1])
+    assert len(longest) > 2
+    table = funnel(visits, design.stages(), as_of=AS_OF, by="side", horizon="common")
+    horizons = table["horizon_days"].dropna()
+    assert len(horizons) == len(longest)
+    assert horizons.tolist() == pytest.approx([min(longest)] * len(longest))
+    # The rates are those of that length, and each row has one.
+    length = pd.Timedelta(days=horizons.iloc[0])
+    fixed = funnel(visits, design.stages(), as_of=AS_OF, by="side", horizon=length)
+    rates = ["conversion", "win"]
+    pd.testing.assert_frame_equal(table[rates], fixed[rates])
+    assert (
+        table.loc[table["stage_id"].notna() & (table["reached"] > 0), rates].notna().all(axis=None)
+    )
 
 
 def test_intervals_hold_the_truth_of_200_small_pipelines() -> None:

@@ -263,7 +263,8 @@ def test_a_window_says_which_deals_a_changelog_would_move() -> None:
     window = {"since": "2026-01-21", "until": "2026-02-10", "pipeline_id": 1}
     for metric in (funnel, funnel_deals, stage_moves):
         with noticed(others="") as notes:
-            metric(visits, stages(), as_of=NOW, **window)
+            result = metric(visits, stages(), as_of=NOW, **window)
+        assert result.attrs.get("uncertain") == (4 if metric is funnel else None)
         assert notes[0].startswith(
             "The deals of this window are uncertain without changelogs:"
             " account.deal_changes(since='2026-01-21'), 4 deals, 80 tokens."
@@ -283,7 +284,8 @@ def test_a_window_that_changelogs_tell_is_certain() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         exact = known_visits((1, "A", 10, 12, "advanced"), (1, "B", 12, None, "open"))
-        funnel(exact, stages(), as_of=NOW, since=day(5), until=day(20))
+        certain = funnel(exact, stages(), as_of=NOW, since=day(5), until=day(20))
+    assert "uncertain" not in certain.attrs
     # No changelog of a deleted deal can be loaded.
     removed = known_visits((1, "B", 10, 60, "deleted"), source="snapshots", seen=40)
     with noticed() as notes:

@@ -60,7 +60,7 @@ def test_a_group_has_its_counts_the_one_with_the_most_first() -> None:
     assert bars(ax, "planned") == [8, 3, 0]
     assert bars(ax, "overdue") == [5, 0, 0]
     assert bars(ax, "done") == [4, 6, 2]
-    assert ax.get_title(loc="left") == "Activities by type: 11 planned, 12 done, 5 overdue"
+    assert ax.get_title(loc="left") == "Activities by type: 11 planned, 5 of them overdue, 12 done"
     assert {
         "8 planned, 5 overdue, 4 done, 0.5 per won deal",
         "3 planned, 6 done, 1.2 per won deal",
@@ -84,7 +84,7 @@ def test_groups_beyond_top_are_one_pair() -> None:
 def test_without_groups_there_is_one_pair() -> None:
     ax = draw(plot.activity_summary(BY_TYPE.drop(columns="type").head(1)))
     assert labels(ax) == ["all activities"]
-    assert ax.get_title(loc="left") == "Activities: 3 planned, 6 done, 0 overdue"
+    assert ax.get_title(loc="left") == "Activities: 3 planned, 0 of them overdue, 6 done"
 
 
 def test_periods_are_pairs_with_all_groups_added_up() -> None:
@@ -93,12 +93,12 @@ def test_periods_are_pairs_with_all_groups_added_up() -> None:
     assert bars(ax, "planned", "height") == [11, 0, 11]
     assert bars(ax, "done", "height") == [10, 0, 10]
     assert bars(ax, "overdue", "height") == [5, 0, 5]
-    title = "Activities by month: 22 planned, 20 done, 10 overdue"
+    title = "Activities by month: 22 planned, 10 of them overdue, 20 done"
     assert ax.get_title(loc="left") == f"{title} (2 groups together)"
     assert {label.get_text() for label in ax.get_xticklabels()} >= {"2026-01", "2026-03"}
     assert {"11", "10"} <= {*texts(ax)}
     ann = by_month().query("owner_name == 'Ann'")
-    assert draw(plot.activity_summary(ann)).get_title(loc="left").endswith("0 overdue (Ann)")
+    assert draw(plot.activity_summary(ann)).get_title(loc="left").endswith("12 done (Ann)")
     # One period alone has the unit that the metric recorded.
     one = by_month().head(2)
     one.attrs["freq"] = "Q"

@@ -11,6 +11,7 @@ from pdframe import plot
 from pdframe.errors import ArgumentError
 from pdframe.plot import _style as style
 from tests.helpers.charts import FUNNEL, draw, frame, funnel_frame, texts
+from tests.helpers.overlaps import overlaps
 
 STATES = ["advanced", "lost", "left", "open"]
 TABLE = frame(
@@ -215,3 +216,25 @@ def test_a_group_that_reached_many_stages_has_no_more_deals_for_that() -> None:
     table.loc[later, ["reached", "advanced"]] = 1
     ax = draw(plot.funnel(table, top=1))
     assert {tick.get_text() for tick in ax.get_yticklabels()} == {"many deals"}
+
+
+def test_a_window_that_is_uncertain_is_marked() -> None:
+    marked = TABLE.copy()
+    marked.attrs["uncertain"] = 1_204
+    said = "uncertain: 1,204 deals have no changelog, so the window may hold others"
+    assert said in texts(draw(plot.funnel(marked)))
+    marked.attrs["uncertain"] = 1
+    assert any(text.startswith("uncertain: 1 deal has no changelog") for text in
+               texts(draw(plot.funnel(marked))))  # fmt: skip
+    for none in (None, 0, "4", True):
+        marked.attrs["uncertain"] = none
+        assert not any("uncertain" in text for text in texts(draw(plot.funnel(marked))))
+
+
+def test_the_mark_leaves_no_page_and_lies_on_no_text() -> None:
+    marked = TABLE.copy()
+    marked.attrs["uncertain"] = 98_765
+    figure, (_, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    plot.funnel(marked, right)
+    figure.canvas.draw()
+    assert overlaps(figure) == []
