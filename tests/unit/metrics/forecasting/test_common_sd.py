@@ -122,5 +122,6 @@ def test_wins_grow_by_the_response_as_the_hazards_do() -> None:
     mean = opened.sum(axis=0) + (created * new.created[:, None, None]).sum(axis=0)
     assert np.log(mean).std(axis=1) / 0.3 == pytest.approx(np.maximum(result, 0.2), abs=0.03)
     # Deals that are rarely won gain in proportion.
-    rare = responses(chance * 1e-6, SimpleNamespace(created=np.zeros(3), chances=new.chances))  # type: ignore[arg-type]
+    new.created = np.zeros(3)
+    rare = responses(chance * 1e-6, new)  # type: ignore[arg-type]
     assert rare == pytest.approx(np.ones(3))
