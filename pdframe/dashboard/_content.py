@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLE", "Drawn", "deals_of", "drawn", "failure", "static", "status"]
 
+_ALONE, _BESIDE = 7.2, 5.6
+"""Width of a chart, in inches."""
 MOST_DEALS = 100
 """Rows of a list of deals."""
 _LIGHT = """--pd-paper: #ffffff; --pd-ink: #1d2125; --pd-faint: #566069; --pd-line: #d5d9de;
@@ -40,15 +42,18 @@ _COMMON = """
   color: var(--pd-ink); font-weight: 650; border: 0; }
 .pdframe-dashboard .pd-faint { color: var(--pd-faint); }
 .pdframe-dashboard .pd-title + .pd-faint { margin: 2px 0 0; }
-.pdframe-dashboard .pd-figures { display: grid; gap: 10px; margin: 4px 0 14px; padding: 0;
-  grid-template-columns: repeat(auto-fit, minmax(135px, 1fr)); }
+.pdframe-dashboard .pd-view { container-type: inline-size; }
+.pdframe-dashboard .pd-figures { display: flex; flex-flow: row wrap; gap: 10px;
+  margin: 4px 0 14px; padding: 0; }
 .pdframe-dashboard .pd-figures > div { border: 1px solid var(--pd-line); border-radius: 8px;
-  padding: 9px 12px; background: var(--pd-soft); margin: 0; }
+  padding: 8px 11px; background: var(--pd-soft); margin: 0; flex: 1 1 118px; max-width: 460px; }
 .pdframe-dashboard .pd-figures dt { color: var(--pd-faint); font-size: 12.5px; font-weight: 400;
   margin: 0; padding: 0; float: none; width: auto; }
 .pdframe-dashboard .pd-figures dd { margin: 0; padding: 0; width: auto; float: none; }
-.pdframe-dashboard .pd-value { font-size: 23px; font-weight: 650; line-height: 1.3;
-  font-variant-numeric: tabular-nums; }
+.pdframe-dashboard .pd-value { font-size: 21px; font-weight: 650; line-height: 1.35;
+  letter-spacing: -.01em; }
+@container (max-width: 1100px) { .pdframe-dashboard .pd-figures > div { flex-basis: 21%; } }
+@container (max-width: 560px) { .pdframe-dashboard .pd-figures > div { flex-basis: 40%; } }
 .pdframe-dashboard .pd-before { font-size: 12.5px; color: var(--pd-faint); }
 .pdframe-dashboard .pd-before b { color: var(--pd-ink); font-weight: 600; }
 .pdframe-dashboard .pd-charts { display: grid; gap: 14px; margin: 0 0 6px;
@@ -67,13 +72,14 @@ _COMMON = """
   color: var(--pd-ink); border: 0; table-layout: auto; }
 .pdframe-dashboard caption { text-align: left; padding: 4px 0; color: var(--pd-faint);
   caption-side: top; }
-.pdframe-dashboard th, .pdframe-dashboard td { text-align: left; vertical-align: top;
+.pdframe-dashboard .pd-table th, .pdframe-dashboard .pd-table td { text-align: left;
+  vertical-align: top;
   padding: 4px 12px 4px 0; border: 0; border-bottom: 1px solid var(--pd-line); max-width: 26rem;
   white-space: normal; background: none; line-height: 1.4; }
-.pdframe-dashboard th { font-weight: 600; }
+.pdframe-dashboard .pd-table th { font-weight: 600; }
 .pdframe-dashboard tbody tr, .pdframe-dashboard thead, .pdframe-dashboard tbody tr:hover {
   background: none; border: 0; }
-.pdframe-dashboard .number { text-align: right; font-variant-numeric: tabular-nums;
+.pdframe-dashboard .pd-table .number { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 .pdframe-dashboard .pd-note { color: var(--pd-faint); margin: 4px 0; }
 .pdframe-dashboard .pd-error { border: 1px solid var(--pd-alarm); border-radius: 8px;
@@ -88,6 +94,9 @@ _LIVE = """
   overflow: visible; }
 .pdframe-dashboard .widget-html-content { flex: 1 1 100%; min-width: 0; padding: 0; }
 .pdframe-dashboard .pd-style { display: none; }
+.pdframe-dashboard .pd-top { display: flex; flex-flow: row; align-items: flex-start; gap: 12px; }
+.pdframe-dashboard .pd-top > .widget-html { flex: 1 1 auto; min-width: 0; }
+.pdframe-dashboard .pd-busy { opacity: .45; }
 .pdframe-dashboard .pd-controls { display: flex; flex-flow: row wrap; gap: 10px 12px;
   margin: 12px 0 10px; align-items: flex-end; }
 .pdframe-dashboard .pd-controls > *, .pdframe-dashboard .pd-list > .widget-dropdown {
@@ -99,18 +108,20 @@ _LIVE = """
   background: var(--pd-soft); color: var(--pd-ink); border: 1px solid var(--pd-line);
   border-radius: 6px; height: 32px; padding: 0 8px; font-size: 14px; width: 100%; flex: none;
   background-image: none; appearance: auto; box-shadow: none; }
+.pdframe-dashboard .widget-text input[type="number"] { height: 32px; background: var(--pd-soft);
+  color: var(--pd-ink); border: 1px solid var(--pd-line); border-radius: 6px; font-size: 14px; }
 .pdframe-dashboard option { background: var(--pd-paper); color: var(--pd-ink); }
 .pdframe-dashboard select:disabled { opacity: 1; color: var(--pd-faint); }
 .pdframe-dashboard textarea { height: auto; padding: 8px 10px; white-space: pre; resize: vertical;
   font: 12.5px/1.5 var(--jp-code-font-family, ui-monospace, monospace); overflow: auto; }
 .pdframe-dashboard .jupyter-button { background: var(--pd-soft); color: var(--pd-ink);
   border: 1px solid var(--pd-line); border-radius: 6px; height: 32px; line-height: 30px;
+  font-family: inherit;
   padding: 0 12px; font-size: 14px; width: auto; min-width: 0; margin: 0; box-shadow: none;
   flex: none; overflow: visible; }
 .pdframe-dashboard .jupyter-button:hover { border-color: var(--pd-accent); box-shadow: none; }
 .pdframe-dashboard .jupyter-button.mod-active { background: var(--pd-accent);
   color: var(--pd-on-accent); border-color: var(--pd-accent); box-shadow: none; }
-.pdframe-dashboard .pd-controls > .jupyter-button { flex: none; min-width: 0; text-align: center; }
 .pdframe-dashboard :is(select, input, textarea, button, summary, a, .pd-table):focus-visible {
   outline: 2px solid var(--pd-accent); outline-offset: 2px; }
 .pdframe-dashboard .widget-toggle-buttons { width: auto; height: auto; margin: 0; }
@@ -126,6 +137,7 @@ _LIVE = """
 .pdframe-dashboard .pd-list, .pdframe-dashboard .pd-code { display: flex; flex-flow: column;
   gap: 6px; border-top: 1px solid var(--pd-line); padding-top: 10px; margin: 6px 0 0;
   align-items: stretch; }
+.pdframe-dashboard .pd-list .pd-table { max-height: 420px; overflow-y: auto; }
 .pdframe-dashboard .pd-list > .widget-dropdown { max-width: 420px; flex: none; }
 .pdframe-dashboard .pd-code > .jupyter-button { align-self: flex-start; }
 .pdframe-dashboard .pd-code .widget-textarea { flex-direction: column; width: 100%; height: auto;
@@ -176,12 +188,14 @@ def drawn(one: View) -> Drawn:
     """Draw the charts of a view, for both themes."""
     notes = list(one.notes)
     pictures: dict[str, tuple[str, str]] = {}
+    # Two stand side by side: drawn narrower, their text is as large as that of one.
+    width = _ALONE if len(one.charts) == 1 else _BESIDE
     for chart in one.charts:
         from pdframe.dashboard.pictures import png
 
         try:
             with collect_warnings():
-                light, dark = (_address(png(chart, theme)) for theme in _THEMES)
+                light, dark = (_address(png(chart, theme, width)) for theme in _THEMES)
         except PdframeError as error:
             notes.append(f"{chart.title}: {error}")
         else:
@@ -284,16 +298,20 @@ def _html(
         parts.append(f'<details>{summary}<ul class="pd-note">{items}</ul></details>')
     else:
         parts += [f'<p class="pd-note">{escaped(note)}</p>' for note in notes]
-    return "".join(parts)
+    return f'<div class="pd-view">{"".join(parts)}</div>'
 
 
 def _figure(figure: Figure) -> str:
     change = f"<b>{escaped(figure.change)}</b>" if figure.change else ""
     before = f"before: {escaped(figure.before)}" if figure.before else ""
-    said = ", ".join(filter(None, (change, before, escaped(figure.note))))
+    said = "".join(
+        f'<dd class="pd-before">{line}</dd>'
+        for line in (change, before, escaped(figure.note))
+        if line
+    )
     return (
         f'<div><dt>{escaped(figure.label)}</dt><dd class="pd-value">{escaped(figure.value)}</dd>'
-        f'<dd class="pd-before">{said}</dd></div>'
+        f"{said}</div>"
     )
 
 

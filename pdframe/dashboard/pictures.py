@@ -33,10 +33,10 @@ def svg(chart: Chart, theme: Theme) -> bytes:
         return _saved(chart, "svg")
 
 
-def png(chart: Chart, theme: Theme) -> bytes:
-    """Return a chart as PNG, at twice the density of a screen."""
+def png(chart: Chart, theme: Theme, width: float = WIDTH) -> bytes:
+    """Return a chart as PNG, at twice the density of a screen, `width` inches wide."""
     with _themed(theme):
-        return _saved(chart, "png")
+        return _saved(chart, "png", width)
 
 
 def _themed(theme: Theme) -> ExitStack:
@@ -54,9 +54,9 @@ def _themed(theme: Theme) -> ExitStack:
     return restore
 
 
-def _saved(chart: Chart, kind: Literal["svg", "png"]) -> bytes:
+def _saved(chart: Chart, kind: Literal["svg", "png"], width: float = WIDTH) -> bytes:
     # Not through pyplot: no figure stays open, and the reader's own figure stays the current one.
-    figure = Figure(figsize=(WIDTH, chart.height), layout="constrained")
+    figure = Figure(figsize=(width, chart.height), layout="constrained")
     FigureCanvasAgg(figure)
     chart.draw(figure.add_subplot())
     target = io.BytesIO()

@@ -32,7 +32,9 @@ KEPT_VIEWS = 40
 """Drawn views that are kept, each with its state; one has a few hundred kilobytes."""
 MOST_VALUES = 300
 """Values of a field that can be chosen: the commonest."""
-_ALL = "all"
+_ALL: tuple[str, Hashable] = ("all", "")
+"""Not None: a control whose value is None shows nothing."""
+_NO_NUMBER = -1
 _PERIODS = {
     "last 30 days": 30,
     "last 90 days": None,
@@ -43,6 +45,15 @@ _PERIODS = {
     "this year": "this year",
     "last year": "last year",
 }
+_TIMES = {
+    "funnel": "12 months to {last}",
+    "velocity": "now",
+    "revenue": "12 months to {last}",
+    "forecast": "the coming months",
+    "data": "now",
+}
+"""Which days a view shows, where they are not those of the period."""
+_IN_CURRENCY = ("overview", "revenue", "forecast")
 _HINT = (
     "Click into the code, press Ctrl+A and Ctrl+C, and paste it into a cell: <code>account</code>"
     " is this account."
@@ -91,11 +102,11 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     @property
     def state(self) -> State:
         """What the reader chose."""
-        value = self._value.value if self._field.value is not None else None
+        value = self._value.value or None
         return State(
             period_of(self._periods[self._period.value], self._data.now, self._data.tz),
-            pipeline_id=self._pipeline.value,
-            owner_id=self._owner.value,
+            pipeline_id=self._pipeline.value or None,
+            owner_id=self._owner.value or None,
             field=self._field.value if value is not None else None,
             value=value,
             currency=self._currency.value,
@@ -124,7 +135,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self._style = _part("pd-style")
         self._header, self._status, self._content = _part(), _part(), _part()
         self._view = ipywidgets.ToggleButtons(
-            options=[(title, key) for key, (title, _) in VIEWS.items()], description="View"
+            options=[(title, key) for key, (title, _) in VIEWS.items()]
         )
         self._view.layout.width = "auto"
         self._period = _dropdown("Period")
@@ -152,12 +163,13 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
                 self._value,
                 self._currency,
                 self._quota,
-                self._refresh,
             ]
         )
+        top = ipywidgets.Box([self._header, self._refresh])
         self._list = ipywidgets.Box([self._counted, self._deals])
         self._script = ipywidgets.Box([self._show_code, self._hint, self._code])
         for box, name in (
+            (top, "pd-top"),
             (controls, "pd-controls"),
             (self._list, "pd-list"),
             (self._script, "pd-code"),
@@ -165,7 +177,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             box.add_class(name)
         return [
             self._style,
-            self._header,
+            top,
             controls,
             self._view,
             self._status,
@@ -212,8 +224,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         _offer(self._period, [(name, name) for name in self._periods])
         _offer(self._pipeline, _named(data.pipelines, "id", "name"))
         _offer(self._owner, _named(data.deals, "owner_id", "owner_name"))
-        fields: list[tuple[str, Hashable | None]] = [(_ALL, None)]
-        _offer(self._field, fields + [(_shown(name), name) for name in data.custom])
+        _offer(self._field, [_ALL, *((_shown(name), name) for name in data.custom)])
         main = main_currency(data)
         of_deals = data.deals["currency"].dropna().value_counts().index
         currencies = [main] if data.rates is not None else list(dict.fromkeys([main, *of_deals]))
@@ -224,12 +235,10 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         """Fill the control of values with those of the chosen field."""
         name, was_choosing = self._field.value, self._is_choosing
         self._is_choosing = True
-        changed = self._value.value is not None
-        options: list[tuple[str, Hashable | None]] = [(_ALL, None)]
-        if name is not None:
-            options += _values(self._data.deals[name])
-        _offer(self._value, options, keep=False)
-        self._value.disabled = name is None
+        changed = bool(self._value.value)
+        values = _values(self._data.deals[name]) if name else []
+        _offer(self._value, [_ALL, *values], keep=False)
+        self._value.disabled = not name
         self._is_choosing = was_choosing
         if changed:
             self._changed()
@@ -248,6 +257,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             chosen = self._drawn.pop(key, None)
             if chosen is None:
                 self._status.value = status(f"Computing: {title} …", is_busy=True)
+                self._content.add_class("pd-busy")
                 chosen = drawn(view(key[0], self._data, key[1]))
             self._drawn[key] = chosen
             while len(self._drawn) > KEPT_VIEWS:
@@ -257,6 +267,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self.error = error
             content = failure(f"{title} could not be computed. Other views still can.", error)
         said = self._said()
+        self._content.remove_class("pd-busy")
         self._header.value = header(self._data.company, self._as_of())
         self._content.value = content
         self._code.value = chosen.view.code if chosen is not None else ""
@@ -270,7 +281,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     def _offer_counted(self, chosen: Drawn | None) -> None:
         counted = chosen.view.counted if chosen is not None else ()
         self._is_choosing = True
-        options: list[tuple[str, int | None]] = [("choose a number", None)]
+        options = [("choose a number", _NO_NUMBER)]
         options += [(_shown(one.label), place) for place, one in enumerate(counted)]
         _offer(self._counted, options, keep=False)
         self._is_choosing = False
@@ -282,7 +293,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         chosen, place = self._drawn.get((self._view.value, self.state)), self._counted.value
         if self._is_choosing or chosen is None:
             return
-        if place is None:
+        if place == _NO_NUMBER:
             self._deals.value, self._code.value = "", chosen.view.code
             return
         counted = chosen.view.counted[place]
@@ -325,15 +336,15 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     def _said(self) -> str:
         """What is shown, in words."""
         period = self.state.period
-        chosen = [
-            str(control.label)
-            for control in (self._pipeline, self._owner)
-            if control.value is not None
-        ]
-        if self._field.value is not None and self._value.value is not None:
+        chosen = [str(control.label) for control in (self._pipeline, self._owner) if control.value]
+        if self._value.value:
             chosen.append(f"{self._field.label}: {self._value.label}")
-        parts = [VIEWS[self._view.value][0], period.text, *chosen, f"in {self._currency.value}"]
-        return ", ".join(parts) + f"; compared with {period.before_text}."
+        key = self._view.value
+        times = _TIMES.get(key, "{days}").format(days=period.text, last=period.text[-10:])
+        parts = [f"{VIEWS[key][0]}: {times}", *chosen]
+        parts += [f"in {self._currency.value}"] if key in _IN_CURRENCY else []
+        compared = f"; compared with {period.before_text}" if key == "overview" else ""
+        return ", ".join(parts) + f"{compared}."
 
     @property
     def _static_name(self) -> str:
@@ -370,7 +381,7 @@ def _offer(control: Any, options: Iterable[tuple[str, Any]], *, keep: bool = Tru
     control.value = before if before in values else values[0] if values else None
 
 
-def _named(frame: pd.DataFrame, number: str, name: str) -> list[tuple[str, int | None]]:
+def _named(frame: pd.DataFrame, number: str, name: str) -> list[tuple[str, Hashable]]:
     """Return all ids of a frame by their names; a name that several have, with its id."""
     rows = frame[[number, name]].dropna(subset=[number]).drop_duplicates(number)
     rows = rows.sort_values(name, kind="stable", na_position="last")
@@ -380,7 +391,7 @@ def _named(frame: pd.DataFrame, number: str, name: str) -> list[tuple[str, int |
     ]
     often = Counter(texts)
     return [
-        (_ALL, None),
+        _ALL,
         *(
             (f"{text} ({one})" if often[text] > 1 else text, int(one))
             for text, one in zip(texts, rows[number], strict=True)
@@ -388,14 +399,14 @@ def _named(frame: pd.DataFrame, number: str, name: str) -> list[tuple[str, int |
     ]
 
 
-def _values(cells: pd.Series[Any]) -> list[tuple[str, Hashable | None]]:
+def _values(cells: pd.Series[Any]) -> list[tuple[str, Hashable]]:
     """Return the values of a field, each with the number of its deals."""
     items = cells.explode() if cells.map(pd.api.types.is_list_like).any() else cells
     counts = items.value_counts()
     counts = counts[counts > 0]
     common = counts.head(MOST_VALUES)
     in_order = common.sort_index() if len(common) < MOST_VALUES else common
-    options: list[tuple[str, Hashable | None]] = [
+    options: list[tuple[str, Hashable]] = [
         (f"{_shown(value)} ({number:,})", value) for value, number in in_order.items()
     ]
     empty = int(items.isna().groupby(level=0).all().sum())

@@ -46,7 +46,8 @@ def sync(
 
     The failure of one account (a revoked token, a spent budget) is a row and stops no other; what
     it had finished is kept, and the next call resumes. Accounts of one company, which share its
-    daily budget, run one after the other. The names are kept in the cache for `fleet.load`.
+    daily budget, run one after the other. Of two names that open the same account, the second
+    fails. The names are kept in the cache for `fleet.load`.
 
     Parameters
     ----------

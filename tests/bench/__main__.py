@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pdframe
 from tests.bench import (
+    dashboard,
     data_quality,
     forecast_accuracy,
     forecast_speed,
@@ -120,6 +121,7 @@ if __name__ == "__main__":
         data_quality.measure,
         revenue,
         stars,
+        dashboard.measure,
         exports,
         spark_split,
         many_parts,

@@ -63,6 +63,7 @@ def check_lake(
     for path in star:
         written = pq.read_table(path)
         assert rows_of(read(path.stem), written) == rows_of(written, written), path
+    assert stat.S_IMODE(Path("lake").stat().st_mode) == 0o700
     later = a_day_later(exported)
     run()
     assert rows_of(read("dim_deal"), later) == rows_of(later, later)
@@ -103,7 +104,6 @@ def test_every_file_becomes_a_table_of_iceberg(star: list[Path], exported: Path)
     # A column that is no longer there stays, without values.
     lost = pq.read_schema(exported / "dim_deal.parquet").names[3]
     assert read("dim_deal")[lost].null_count == len(read("dim_deal"))
-    assert stat.S_IMODE(Path("lake").stat().st_mode) == 0o700
 
 
 def test_every_file_becomes_a_table_of_one_hyper_file(star: list[Path], tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def lacks(*packages: str, java: bool = False) -> str:
 
 
 def _java() -> str | None:
-    return shutil.which("java")
+    return os.environ.get("JAVA_HOME") or shutil.which("java")
 
 
 def need(*packages: str, java: bool = False) -> None:

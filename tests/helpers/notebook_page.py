@@ -147,7 +147,15 @@ def _address(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
 
 
 class NotebookPage:
-    """A new notebook in a page of JupyterLab or of Notebook 7, and what went wrong in that page.
+    """A notebook in a page of JupyterLab or of Notebook 7, and what went wrong in that page.
+
+    Parameters
+    ----------
+    page, lab, pictures, app
+        Where it is opened, and where its screenshots go.
+    name
+        A notebook of the folder; None: a new one. Notebook 7.6 gives the widgets of a new one no
+        connection to the kernel, those of pdframe or any other.
 
     Attributes
     ----------
@@ -158,7 +166,15 @@ class NotebookPage:
         is open.
     """
 
-    def __init__(self, page: Page, lab: Lab, pictures: Path, *, app: App = "lab") -> None:
+    def __init__(
+        self,
+        page: Page,
+        lab: Lab,
+        pictures: Path,
+        *,
+        app: App = "lab",
+        name: str | None = None,
+    ) -> None:
         self.errors = list[str]()
         self._lab, self._pictures, self._app = lab, pictures, app
         self._host = urlsplit(lab.url).netloc
@@ -168,7 +184,11 @@ class NotebookPage:
         context.on("requestfailed", self._note_failure)
         context.on("request", self._note_request)
         context.on("response", self._note_status)
-        if app == "lab":
+        if name is not None:
+            self.page = page
+            folder = "lab/tree" if app == "lab" else "notebooks"
+            page.goto(f"{lab.url}{folder}/{name}?token={lab.token}")
+        elif app == "lab":
             self.page = page
             page.goto(f"{lab.url}lab?token={lab.token}&reset")
             page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()

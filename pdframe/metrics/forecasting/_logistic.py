@@ -87,8 +87,8 @@ def fit_logistic(
 def _precision(levels: int, is_ordered: bool) -> Floats:
     """Return the matrix of the penalty of a feature's effects, for a scale of 1.
 
-    The effects of an ordered feature are a penalised spline: a trend is nearly free, so that it goes
-    on in levels with few events, such as those of the oldest deals.
+    The effects of an ordered feature are a penalised spline: a trend is nearly free, so that it
+    goes on in levels with few events, such as those of the oldest deals.
     """
     if not is_ordered or levels < 3:
         return np.eye(levels)

@@ -6,9 +6,9 @@ A blend keeps no sums of its parts: Aalen-Johansen knows no values and forgets h
 once it moves, and a ridge holds back what the regression says of the few large and old deals. In
 money the large deals are most of a forecast.
 
-Deals that no column tells apart differ nevertheless: those that were likely to close and did not are
-mostly the slow and the forgotten ones (frailty). So the hazard of a deal falls with the hazard that
-it has already been through since the forecast, as far as the sample shows that.
+Deals that no column tells apart differ nevertheless: those that were likely to close and did not
+are mostly the slow and the forgotten ones (frailty). So the hazard of a deal falls with the hazard
+that it has outlived since the forecast, as far as the sample shows that.
 """
 
 from __future__ import annotations
