@@ -104,8 +104,8 @@ def weighted_pipeline(
     if not len(rows):
         why = "There are no open deals."
         if unknown:
-            count = f"{style.number(unknown)} open deal{'s' if unknown != 1 else ''}"
-            why = f"{count}, of unknown value or probability: pass history= to the metric."
+            many = f"{style.number(unknown)} open deal{'s' if unknown != 1 else ''}"
+            why = f"{many}, of unknown value or probability: pass history= to the metric."
         return style.empty(ax, why)
     outside = {
         "past": first - (_GAP if len(number) else 0.5),
