@@ -66,6 +66,23 @@ _IN_WORDS = {
 _LISTS = frozenset({"label_ids", "emails", "phones"})
 # Names of these are added with `names=True` alone.
 _MORE_NAMES = frozenset({"org_name", "person_name"})
+# What people pass to a metric to select rows of its result.
+_OF_RESULT = {
+    **{
+        name: f"It computes every {name}: select rows of the result:"
+        f" result[result['{column}'] == {{value!r}}]."
+        for name, column in (
+            ("stage", "stage"),
+            ("customer", "customer_name"),
+            ("reason", "reason"),
+        )
+    },
+    **dict.fromkeys(
+        ("days", "min_days", "older_than", "threshold", "min_value"),
+        "It has no limit: select rows of the result, such as result[result['days_in_stage'] > 60].",
+    ),
+    **dict.fromkeys(("limit", "top", "head"), "It has no limit: result.head(10)."),
+}
 # Of `difflib`, where 1 is the same.
 _TYPO, _ALIKE = 0.8, 0.6
 _FEWEST_SIGNS = 3
@@ -223,7 +240,9 @@ def _problem(
     if unknown:
         name, value = unknown[0], given[unknown[0]]
         close = nearest(name, own)
-        if columns and (name in columns or _in_words(name, value, columns)):
+        if not columns and "n" not in own and name in _OF_RESULT:
+            hint = _OF_RESULT[name].format(value=value)
+        elif columns and (name in columns or _in_words(name, value, columns)):
             hint = _loader_hint(function.__name__, name, value, columns)
         elif close:
             hint = f"Did you mean {either(close)}?"

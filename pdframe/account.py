@@ -38,6 +38,7 @@ from pdframe.loaders import lists, noticed, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
 from pdframe.loaders.urls import url
+from pdframe.metrics._meant import meant
 from pdframe.schema import TABLES
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 from pdframe.sync.plan import Policy
@@ -46,6 +47,17 @@ _ME_COST = 2
 _NO_TABLES = {
     "leads": "The leads are not loaded; account.search(term, 'lead') finds them.",
     "customers": "Customers are persons and organizations; metrics.top_customers ranks them.",
+    "emails": "E-mails and their bodies are not loaded; account.activities() has the activities.",
+    "notes": "Notes are not loaded; account.activities() has the column note of activities.",
+    "files": "Files are not loaded.",
+    "goals": "Goals are not loaded: metrics.attainment takes a quota.",
+    "filters": "Filters are not loaded: select rows in pandas.",
+    "contacts": "They are account.persons() and account.organizations().",
+    "companies": "They are account.organizations().",
+    "lines": "account.deal_products() has the line items.",
+    "line_items": "account.deal_products() has the line items.",
+    "subscriptions": "metrics.mrr_lines has them, from account.deal_products().",
+    "mrr": "metrics.mrr_lines, then metrics.mrr_schedule; plot.mrr draws it.",
 }
 _MAIN = {
     "records": ("deals", "deal_products", "activities", "persons", "organizations", "products"),
@@ -405,6 +417,8 @@ class Account:
             raise AttributeError(name)
         computed = f"It is a metric: pdframe.metrics.{name} takes the frames of an account."
         hints = dict.fromkeys(metrics.__all__, computed) | _NO_TABLES
+        if name not in hints and (sentence := meant(name)):
+            hints[name] = f"pdframe.metrics may answer that: {sentence}"
         kind = "table or method of an account"
         raise unknown_name(name, kind, dir(self), hints, groups=_MAIN, every="dir(account)")
 

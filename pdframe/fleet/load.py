@@ -65,7 +65,8 @@ def load(
     Warns
     -----
     DataWarning
-        What was noticed in the data of the accounts, in one warning.
+        What was noticed in the data of the accounts, and which former folder is left out, in one
+        warning.
 
     Raises
     ------
@@ -100,7 +101,8 @@ def load(
     notes: list[str] = []
     former = former_folders(folder)
     chosen = _chosen(_folders(folder), accounts, former, folder)
-    notes += _left_out(folder, former, chosen)
+    if accounts is None:
+        notes += _left_out(folder, former, chosen)
     missing = []
     for name, key in chosen.items():
         with collect_warnings() as noticed, _offline(folder, key) as account:

@@ -16,6 +16,7 @@ from inspect import isfunction
 from typing import NoReturn
 
 from pdframe._advice import explain_functions, unknown_name
+from pdframe.metrics._meant import meant
 from pdframe.metrics._schema import schema
 from pdframe.metrics._today import counting_from_today
 from pdframe.metrics.activity_summary import activity_summary, activity_summary_activities
@@ -142,4 +143,5 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> NoReturn:
-    raise unknown_name(name, "metric", __all__, groups=_MAIN, every="dir(pdframe.metrics)")
+    hints = {name: sentence} if (sentence := meant(name)) else {}
+    raise unknown_name(name, "metric", __all__, hints, groups=_MAIN, every="dir(pdframe.metrics)")

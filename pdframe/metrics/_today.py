@@ -70,14 +70,15 @@ def _counted(value: Any, name: str, today: date) -> Any:
         return value
     if value.strip().casefold() == "now":
         # All of today is known as far as it has come.
-        return today + timedelta(days=name == "until")
+        return (today + timedelta(days=name == "until")).isoformat()
     time = absolute(value, pd.Timestamp(today, tz="UTC"), "UTC", name)
     if isinstance(time, pd.Timestamp):
         raise ArgumentError(
             f"{name}={value!r}: a metric counts from the day of its frames, {today}, not from an"
             " hour. Write a time such as '2026-06-30 14:00', or a day such as 'yesterday'."
         )
-    return time
+    # As people write it, for the errors of metrics.
+    return time.isoformat() if isinstance(time, date) else time
 
 
 __all__ = ["counting_from_today"]

@@ -295,7 +295,8 @@ def pipeline_of(given: int | str | None, visited: Ints, stages: pd.DataFrame) ->
         if isinstance(given, bool) or not (full or isinstance(given, int | np.integer)):
             raise ArgumentError(
                 f"pipeline_id={given!r} is not the id of a pipeline. The pipelines of stages are"
-                f" {_listed(there)}; account.pipelines() has their names."
+                f" {_listed(there)}; account.pipelines() has their names. Of several, make one call"
+                " each: their stages have no common order."
             )
         if int(given) not in there:
             raise ArgumentError(

@@ -69,6 +69,24 @@ __all__ = [
 ]
 
 
+_MEANT = {
+    "leaderboard": "plot.sales_by_period(..., leaderboard=True) is one.",
+    "win_rate": "win_rate returns a plain frame: table.plot.bar(x=..., y='win_rate') of pandas.",
+    "arr": "plot.mrr(..., measure='arr') is in ARR.",
+    "arr_waterfall": "plot.arr_movements is the waterfall.",
+    "waterfall": "plot.mrr_movements, arr_movements and pipeline_movements are waterfalls.",
+    "cohorts": "plot.retention_cohorts draws metrics.revenue_cohorts.",
+    "retention": "plot.retention_cohorts draws metrics.revenue_cohorts.",
+    "pipeline": "plot.weighted_pipeline draws open deals by expected close; plot.funnel stages.",
+    "sankey": "plot.flow draws where deals go from each stage.",
+    "stage_moves": "plot.flow draws them.",
+    "stage_velocity": "plot.velocity draws it.",
+    "mrr_schedule": "plot.mrr draws it.",
+    "billing_schedule": "plot.billing draws it.",
+    "revenue_cohorts": "plot.retention_cohorts draws them.",
+}
+"""What people call a chart that has another name here."""
+
 _MAIN = {
     "pipeline": ("funnel", "velocity", "flow", "deal_aging"),
     "sales": ("sales_by_period", "lost_reasons", "activity_summary", "changes_summary"),
@@ -84,4 +102,4 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> NoReturn:
-    raise unknown_name(name, "chart", __all__, groups=_MAIN, every="dir(pdframe.plot)")
+    raise unknown_name(name, "chart", __all__, _MEANT, groups=_MAIN, every="dir(pdframe.plot)")

@@ -284,6 +284,7 @@ PAGES = {
     "Metrics defined": "docs/explanation/metrics.md",
     "Columns, labels, types": "docs/reference/frames.md",
     "Charts with their code": "docs/gallery.md",
+    "Answer everyday questions": "docs/how-to/questions.md",
     "Export to BI": "docs/how-to/export-to-bi.md",
     "Many accounts": "docs/how-to/many-accounts.md",
 }

@@ -16,6 +16,7 @@ import pdframe
 from pdframe import Account, metrics, plot, sandbox
 from pdframe._advice import nearest
 from pdframe.errors import ArgumentError, UnknownNameError
+from pdframe.metrics._meant import MEANT
 from pdframe.schema import table_named
 
 DEALS = pd.DataFrame({"id": [1], "status": ["won"], "value": [1.0]})
@@ -90,6 +91,82 @@ def test_a_call_that_does_not_fit_is_answered(call: Callable[[], object], messag
     assert "a secret" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("churn", "mrr_movements has churn by month; retention"),
+        ("churn_rate_by_product", "mrr_movements has churn"),
+        ("nrr", "retention has nrr and grr"),
+        ("new_customers", "movement 'new' are the new customers"),
+        ("arr", "mrr_schedule has mrr, arr"),
+        ("ltv", "guesses no lifetime"),
+        ("sales_cycle", "sales_velocity has the mean days"),
+        ("time_to_close", "sales_velocity has the mean days"),
+        ("conversion_rate", "funnel has the conversion of each stage"),
+        ("average_deal_size", "average_won_value"),
+        ("leaderboard", "is a leaderboard"),
+        ("pipeline_created", "created_value by period"),
+        ("pipeline_coverage", "attainment has the probability of a quota"),
+        ("stuck_deals", "deal_aging has days_in_stage"),
+        ("no_next_activity", r"deals\['next_activity_id'\]\.isna"),
+        ("average_discount", r"docs/how-to/questions\.md"),
+        ("products_together", r"docs/how-to/questions\.md"),
+        ("time_in_stage", "stage_velocity has the time"),
+        ("calls", "activity_summary counts"),
+        ("winrate", "Did you mean 'win_rate'"),
+        ("xyz", "There are: funnel"),
+    ],
+)
+def test_what_people_call_a_metric_leads_to_it(name: str, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        getattr(metrics, name)
+
+
+def test_names_in_the_advice_exist() -> None:
+    known = {*metrics.__all__, *plot.__all__}
+    for _, sentence in MEANT:
+        named = {*re.findall(r"\b[a-z]+_[a-z_]+\b", sentence)}
+        columns = {"created_value", "average_won_value", "days_in_stage", "days_idle"}
+        columns |= {"next_activity_id", "forecast_deals"}
+        assert named <= known | columns, named - known
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("leaderboard", r"leaderboard=True"),
+        ("stage_velocity", "plot.velocity draws it"),
+        ("pipeline", "plot.weighted_pipeline"),
+        ("sankey", "plot.flow"),
+    ],
+)
+def test_what_people_call_a_chart_leads_to_it(name: str, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        getattr(plot, name)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: metrics.stage_velocity(None, None, as_of="2026", stage="Demo"),
+            r"result\[result\['stage'\] == 'Demo'\]",
+        ),
+        (
+            lambda: metrics.deal_aging(None, None, None, as_of="2026", days=60),
+            r"result\[result\['days_in_stage'\] > 60\]",
+        ),
+        (lambda: metrics.lost_reasons(None, since="2026", until="2026", top=3), r"head\(10\)"),
+        (lambda: metrics.top_customers(None, as_of="2026", top=3), "no argument 'top'"),
+    ],
+)
+def test_what_selects_rows_of_a_result_is_answered_with_the_selection(
+    call: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        call()
 
 
 def test_a_type_error_inside_a_function_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_importing_pdframe_imports_nothing_heavy_until_a_name_needs_it() -> None
 def test_writing_notebooks_imports_nothing_heavy(tmp_path: Path) -> None:
     arguments = ["notebooks", str(tmp_path)]
     assert imported_by(f"from pdframe.cli import main\nassert main({arguments!r}) == 0") == set()
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
     if since is not None and start >= end:
         raise ArgumentError(
             f"No month begins between since={since!r} and until={until!r}; until itself is outside"
-            " the window."
+            " the window. For one month name it in both: since='2026-06', until='2026-06'."
         )
     if end - start > MOST_MONTHS:
         raise ArgumentError(f"The window has {end - start:,} months; the limit is {MOST_MONTHS:,}.")

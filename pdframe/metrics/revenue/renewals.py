@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pdframe._moments import named_period
+from pdframe._relative_times import absolute
 from pdframe.metrics._arguments import keyed, moment, require_columns, span, zone_of
 from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, times, warn_of_uncountable
 from pdframe.metrics._notes import noted
@@ -20,6 +23,7 @@ from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST
 from pdframe.metrics.revenue.versions import known_on
 
+_PERIOD = re.compile(r"^\s*(the )?(this|next|last|end)\b", re.IGNORECASE)
 NEAR = 31
 """Days before or after the end of a term within which the next one is taken for its renewal."""
 
@@ -32,7 +36,7 @@ def renewals(
     deals: pd.DataFrame,
     *,
     as_of: Moment,
-    within: str | pd.Timedelta,
+    within: str | pd.Timedelta | pd.Period,
     policy: RevenuePolicy | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
@@ -52,7 +56,9 @@ def renewals(
         The day, inclusive; what was won or created after it is unknown. A time is taken for its day
         in `tz`.
     within
-        How far ahead, such as "90D": terms whose `end` is after `as_of` and no later than this.
+        How far ahead, such as "90D": terms whose `end` is after `as_of` and no later than this. Or
+        a period, to its end: "2026-Q3", a `pd.Period`, "next quarter" or "end of year" from
+        `as_of`.
     policy
         The one that `lines` were made with: it says who the customer is.
     tz
@@ -102,7 +108,7 @@ def renewals(
     warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     warn_of_uncountable(deals, "deals", moments=["add_time"])
     today = day_of(as_of, tz)
-    limit = today + span(within, "within")
+    limit = _limit(within, today)
     lines = known_on(lines, today)
     mrr = amounts(lines, "mrr")
     counts = lines["problem"].isna().to_numpy() & (np.abs(mrr) < LARGEST) & (mrr != 0)
@@ -218,6 +224,16 @@ def _open(
         .drop_duplicates("row", keep="last")
     )
     return best.set_index("row")["successor"].reindex(range(len(result))).astype("Int64")
+
+
+def _limit(within: Any, today: int) -> float:
+    """Return the last day of the terms that are shown, as days since 1970."""
+    if isinstance(within, str) and _PERIOD.search(within):
+        within = absolute(within, pd.Timestamp(today, unit="D", tz="UTC"), "UTC", "within")
+    period = named_period(within, "within")
+    if period is None:
+        return today + span(within, "within")
+    return int(np.datetime64(period[1], "D").astype(np.int64)) - 1
 
 
 __all__ = ["renewals"]

@@ -117,6 +117,7 @@ def test_an_account_without_a_name_has_that_of_its_folder_and_a_name_moves_on(
     with pytest.warns(DataWarning, match=f"client: {keys['a']} is left out"):
         shown = fleet.load(companies.cache, "stages")
     assert shown["account"].unique().tolist() == ["client"]
+    assert len(fleet.load(companies.cache, "stages", accounts=["client"])) == len(shown)
     before = fleet.load(companies.cache, "stages", accounts=[keys["a"]])
     assert before["account"].unique().tolist() == [keys["a"]]
     both = fleet.load(companies.cache, "stages", accounts=["client", keys["a"]])

@@ -241,6 +241,9 @@ def test_terms_that_end_and_the_deals_that_take_over() -> None:
     cancelled = pd.DataFrame({"deal_id": [6], "date": pd.to_datetime(["2026-06-25"])})
     lines = mrr_lines(revenue_frames.lines(rows), deals, cancellations=cancelled)
     result = renewals(lines, deals, as_of="2026-06-20", within="30D")
+    for within in ("this quarter", "2026-Q2", pd.Period("2026-06"), "end of quarter"):
+        to_the_end = renewals(lines, deals, as_of="2026-06-20", within=within)
+        assert to_the_end.equals(result[result["end"] <= "2026-06-30"].reset_index(drop=True))
     assert list(result.columns) == [
         "id",
         "deal_id",
