@@ -42,6 +42,7 @@ _EXAMPLES = SOURCES | {
     "horizons": "'90D'",
     "ids": "[1, 2]",
 }
+_PATHS = {"report": "'report.html'", "export": "'bi'"}
 # Keywords that people try on a loader, which always loads the table.
 _TIMES = frozenset({"since", "until", "after", "before", "start", "end", "date", "freq", "as_of"})
 _COUNTS = frozenset({"limit", "n", "top", "head", "rows", "max_rows", "nrows", "size"})
@@ -330,7 +331,8 @@ def _example(function: Callable[..., Any]) -> str:
         if name == "self":
             is_method = True
         elif parameter.default is inspect.Parameter.empty:
-            value = _EXAMPLES.get(name, "...")
+            path = _PATHS.get(function.__name__, "...")
+            value = path if name == "path" else _EXAMPLES.get(name, "...")
             # A window is one period, a forecast ends in a coming one.
             value = _EXAMPLES["since"] if name == "until" and "since" in parameters else value
             by_name = parameter.kind is inspect.Parameter.KEYWORD_ONLY

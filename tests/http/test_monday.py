@@ -676,3 +676,30 @@ def test_what_a_notebook_shows_of_a_typo(deals: pd.DataFrame) -> None:
     assert 'by="ownr")' in place
     assert len(rest) == 1
     assert rest[0].startswith("ArgumentError: deals has no column 'ownr'. Did you mean 'owner_")
+
+
+def test_a_dashboard(account: sandbox.SandboxAccount, truth: dict[str, pd.DataFrame]) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'dashboard'"):
+        account.dashbord  # noqa: B018
+    board = account.dashboard(period="2026-Q2")
+    assert board.state.period.text == "2026-04-01 to 2026-06-30"
+    # What it shows is what a notebook computes: its code gives the same frame.
+    scope: dict[str, Any] = {"account": account}
+    exec(board.code, scope)
+    won = len(closed_in(truth, "won", "2026-04-01", "2026-07-01"))
+    assert scope["sales"]["won"].sum() == won
+
+
+def test_one_page_for_the_board(
+    account: sandbox.SandboxAccount, truth: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match=r"account\.report\('report\.html'"):
+        account.report()
+    with pytest.raises(ArgumentError, match=r"must end in \.html"):
+        account.report(tmp_path / "board.pdf")
+    page = account.report(tmp_path / "board.html", period="2026-Q2").read_text("utf-8")
+    won = closed_in(truth, "won", "2026-04-01", "2026-07-01")
+    euros = won.loc[won["currency"] == "EUR", "value"].sum()
+    values = re.findall(r'<dd class="value">([^<]*)', page)
+    assert f"{len(won):,}" in values
+    assert f"{euros:,.0f}" in values

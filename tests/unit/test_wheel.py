@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -54,6 +55,9 @@ def test_the_last_line_of_the_demo_works_in_an_empty_folder(
     assert str(installed.parent) in said(where, installed, tmp_path)
     assert said(["pdframe", "--version"], installed, tmp_path) == f"pdframe {pdframe.__version__}\n"
     shown = said(["pdframe", "demo", "--deals", "60", "--quiet"], installed, tmp_path)
+    (address,) = re.findall(r"Open in a browser: (file://\S+)", shown)
+    page = Path(unquote(urlsplit(address).path))
+    assert "Kaskaad" in page.read_text("utf-8")
     command = shown.splitlines()[-1].split()
     assert command[:2] == ["pdframe", "notebooks"]
     before = {path.name for path in tmp_path.iterdir()}
@@ -63,3 +67,78 @@ def test_the_last_line_of_the_demo_works_in_an_empty_folder(
     assert written == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
     (opened,) = re.findall(r"jupyter lab (.*)", shown)
     assert (tmp_path / opened).read_bytes() == (ROOT / "notebooks" / written[0]).read_bytes()
+
+
+DASHBOARD = """
+import warnings
+warnings.simplefilter("ignore")
+import pdframe
+with pdframe.sandbox.connect(seed=7, deals=60, burst=100_000, progress=False) as account:
+    board = account.dashboard(period="2026-Q2")
+    print(board.state.period.text)
+    print(account.report("report.html", period="2026-Q2").name)
+"""
+
+
+@pytest.mark.slow
+def test_dashboard_and_report_work_from_a_wheel(installed: Path, tmp_path: Path) -> None:
+    shown = said([str(installed / "python"), "-c", DASHBOARD], installed, tmp_path)
+    assert shown.split("\n") == ["2026-04-01 to 2026-06-30", "report.html", ""]
+    assert (tmp_path / "report.html").read_text("utf-8").endswith("</html>\n")
+
+
+WITHOUT_EXTRAS = """
+import sys, warnings
+for name in ("matplotlib", "ipywidgets", "IPython", "duckdb", "xlsxwriter", "currency_converter"):
+    sys.modules[name] = None
+warnings.simplefilter("ignore")
+import pdframe
+from pdframe import metrics
+from pdframe.cli import main
+
+def refused(call):
+    try:
+        call()
+    except (ImportError, pdframe.PdframeError) as error:
+        print("refused:", error)
+    else:
+        print("DONE, but a package is missing")
+
+def plot():
+    from pdframe import plot
+
+with pdframe.sandbox.connect(seed=7, deals=60, burst=100_000, progress=False) as account:
+    refused(lambda: account.report("report.html"))
+    refused(account.dashboard)
+    refused(plot)
+    refused(lambda: account.export("bi", "stages", format="duckdb"))
+    refused(lambda: account.export("bi", "stages", format="xlsx"))
+    refused(lambda: metrics.ecb_rates(currencies=["USD"]))
+    spent = account.tokens_today
+    print(len(account.deals()), len(account.export("bi", "stages")), spent)
+    how = {"since": "2026-04", "until": "2026-06", "as_of": "2026-06-30"}
+    print(len(metrics.sales_by_period(account.deals(), **how)) > 0)
+print(main(["report", "report.html"]))
+print(main(["demo", "--deals", "40", "--quiet", "--cache-dir", "demo"]))
+"""
+EXTRAS = ("plot", "notebook", "plot", "bi", "xlsx", "ecb")
+
+
+@pytest.mark.slow
+def test_without_extras_each_feature_says_what_is_missing(installed: Path, tmp_path: Path) -> None:
+    shown = said([str(installed / "python"), "-c", WITHOUT_EXTRAS], installed, tmp_path)
+    lines = shown.splitlines()
+    assert "DONE, but a package is missing" not in lines
+    refusals = [line for line in lines if line.startswith("refused: ")]
+    for line, extra in zip(refusals, EXTRAS, strict=True):
+        assert re.search(rf"pip install ['\"]pdframe\[{extra}\]", line), line
+    rows, files, spent = map(int, lines[len(EXTRAS)].split())
+    assert rows > 30
+    assert files == 1
+    # The refusals came before any request of data.
+    assert spent <= 2
+    assert lines[len(EXTRAS) + 1] == "True"
+    assert lines[len(EXTRAS) + 2] == "2"
+    assert 'A report needs matplotlib, which is not installed: pip install "pdframe[plot]"' in shown
+    assert lines[-1] == "0"
+    assert not (tmp_path / "report.html").exists()
