@@ -62,7 +62,7 @@ def weighted_pipeline(
     >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
     >>> stages, pipelines = account.stages(), account.pipelines()
     >>> table = metrics.weighted_pipeline(
-    ...     account.deals(), stages, pipelines, as_of="2026-06-30", rates=rates
+    ...     account.deals(), stages, pipelines, as_of="2026-07-07", rates=rates
     ... )
     >>> ax = plot.weighted_pipeline(table)
     >>> [label.get_text() for label in ax.get_xticklabels()][:2]
