@@ -8,9 +8,11 @@ Many pages are compacted into one run, whose rows are in key order: memory does 
 fetch. Both lack the columns of custom fields that have no value in them. Beside pages and runs
 stand the fetch states of the parents whose children they hold.
 
-Guarantees: the JSON file is written last, and what it does not count does not exist. Nothing here
-need survive a power failure: where a file does not read back as it was written, the checkpoint is
-dropped with a warning, and its pages are fetched again.
+Guarantees: the position is written last, and what it does not count does not exist. Each page adds
+a line to the file of positions, of which the last complete one counts: to replace that file with
+each page would make three new files a page instead of one. Nothing here need survive a power
+failure: where a file does not read back as it was written, the checkpoint is dropped with a
+warning, and its pages are fetched again.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from pdframe._files import make_private, seal, unseal, write_atomic, write_batches, write_plain
+from pdframe._files import (
+    make_private,
+    seal,
+    unseal,
+    write_atomic,
+    write_batches,
+    write_in_place,
+    write_plain,
+)
 from pdframe._warnings import warn
 from pdframe.cache.parts import InArrow, SortedRun
 from pdframe.cache.store import Manifest, Store, reported_write_errors
@@ -114,7 +124,7 @@ class CheckpointState:
 
 @dataclass(slots=True)
 class _Staged:
-    """Which files are staged: pages from `first` to `pages`, and `runs`.
+    """Which files are staged: pages from `first` to `pages`, of `page_bytes` bytes, and `runs`.
 
     `crc` is a checksum of all files of a kind, in their order: one that is changed, missing or
     foreign shows.
@@ -123,6 +133,7 @@ class _Staged:
     first: int = 0
     pages: int = 0
     runs: int = 0
+    page_bytes: int = 0
     has_run_states: bool = False
     crc: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
 
@@ -154,11 +165,18 @@ class Checkpoint:
             signed += f"\n{since.full_at}\n{since.synced_at}\n{sorted(since.state.items())}"
         self._signature = hashlib.sha256(signed.encode("utf-8", "replace")).hexdigest()
         self._staged = _Staged()
+        # Whether this object wrote the last line of the file of positions, and can add one.
+        self._appends = False
+
+    @property
+    def page_bytes(self) -> int:
+        """Size of the pages since the last run, about that of their rows in memory."""
+        return self._staged.page_bytes
 
     def position(self) -> Position | None:
         """Return where the fetch stands, without its pages; None where that cannot be read."""
         try:
-            raw = unseal((self._folder / POSITION_FILE).read_bytes())
+            raw = _last_line((self._folder / POSITION_FILE).read_bytes())
             return _position_from(raw) if raw["signature"] == self._signature else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -169,12 +187,12 @@ class Checkpoint:
             self.drop()
             return None
         try:
-            raw = unseal((self._folder / POSITION_FILE).read_bytes())
+            raw = _last_line((self._folder / POSITION_FILE).read_bytes())
             if raw["signature"] != self._signature:
                 self.drop()
                 return None
             position = _position_from(raw)
-            self._staged = _Staged()
+            self._staged, self._appends = _Staged(), False
             self._staged.first, self._staged.pages, self._staged.runs = (
                 int(raw[name]) for name in ("first", "pages", "runs")
             )
@@ -187,7 +205,8 @@ class Checkpoint:
             }
             for kind in KINDS:
                 for number in numbers[kind]:
-                    self._add_checksum(kind, zlib.crc32(self._path(kind, number).read_bytes()))
+                    content = self._path(kind, number).read_bytes()
+                    self._count(kind, zlib.crc32(content), len(content))
             if self._staged.crc != raw["files_crc32"]:
                 raise ValueError("other pages")
             tables = {
@@ -228,9 +247,7 @@ class Checkpoint:
             make_private(self._folder)
             for kind, rows in ((PAGE, page), (PAGE_STATES, states)):
                 if rows is not None:
-                    self._add_checksum(
-                        kind, write_plain(self._path(kind, self._staged.pages), rows)
-                    )
+                    self._count(kind, *write_plain(self._path(kind, self._staged.pages), rows))
             self._staged.pages += 1
             self._write(position, has_page_states=states is not None)
 
@@ -250,13 +267,14 @@ class Checkpoint:
         """
         with reported_write_errors("A page", self._folder):
             number = self._staged.runs
-            self._add_checksum(RUN, write_batches(self._path(RUN, number), rows, self._batch_rows))
+            self._count(RUN, write_batches(self._path(RUN, number), rows, self._batch_rows))
             if states is not None:
-                self._add_checksum(RUN_STATES, write_plain(self._path(RUN_STATES, number), states))
+                self._count(RUN_STATES, *write_plain(self._path(RUN_STATES, number), states))
                 self._staged.has_run_states = True
             compacted = range(self._staged.first, self._staged.pages)
             self._staged.runs, self._staged.first = number + 1, self._staged.pages
             self._staged.crc |= {PAGE: 0, PAGE_STATES: 0}
+            self._staged.page_bytes, self._appends = 0, False
             self._write(position, has_page_states=False)
             for page in compacted:
                 for kind in (PAGE, PAGE_STATES):
@@ -272,7 +290,7 @@ class Checkpoint:
 
     def drop(self) -> None:
         """Drop the checkpoint: the fetch is committed, or cannot resume."""
-        self._staged = _Staged()
+        self._staged, self._appends = _Staged(), False
         with contextlib.suppress(OSError):
             (self._folder / POSITION_FILE).unlink(missing_ok=True)
             for path in self._folder.glob("*.arrow"):
@@ -297,7 +315,13 @@ class Checkpoint:
             "server_time": time.isoformat() if time else None,
             "problems": asdict(position.problems),
         }
-        write_atomic(self._folder / POSITION_FILE, seal(content, indent=None), durable=False)
+        path, line = self._folder / POSITION_FILE, seal(content, indent=None) + b"\n"
+        appends, self._appends = self._appends, False  # after an error, part of a line may be there
+        if appends:
+            write_in_place(path, line, append=True)
+        else:
+            write_atomic(path, line, durable=False)
+        self._appends = True
 
     def _run(self, number: int) -> SortedRun:
         return SortedRun(InArrow(self._path(RUN, number)), self._key)
@@ -305,11 +329,19 @@ class Checkpoint:
     def _read(self, kind: str, number: int) -> pa.Table:
         return pa.ipc.open_stream(self._path(kind, number).read_bytes()).read_all()
 
-    def _add_checksum(self, kind: str, crc32: int) -> None:
+    def _count(self, kind: str, crc32: int, size: int = 0) -> None:
         self._staged.crc[kind] = zlib.crc32(crc32.to_bytes(4, "big"), self._staged.crc[kind])
+        self._staged.page_bytes += size if kind == PAGE else 0
 
     def _path(self, kind: str, number: int) -> Path:
         return self._folder / f"{kind}-{number:06d}.arrow"
+
+
+def _last_line(raw: bytes) -> dict[str, Any]:
+    """Return the last complete line of a file of positions; `ValueError` where one line is not what
+    was written. What was added last can be cut short. Earlier versions wrote one line without end.
+    """
+    return [unseal(line) for line in raw.split(b"\n")[:-1] or [raw]][-1]
 
 
 def _position_from(raw: Mapping[str, Any]) -> Position:

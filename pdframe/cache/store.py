@@ -52,6 +52,7 @@ from pdframe.cache.parts import (
     open_part,
     read_error,
     to_json,
+    use_system_memory,
 )
 from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 
@@ -99,6 +100,7 @@ class Store:
         CacheError
             The folders cannot be created, or are links whose target is missing.
         """
+        use_system_memory()
         refuse_broken_link(self.root, self.cache_dir)
         self.readable_manifests()
         if self.is_read_only:

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["dashboard"]
 
 
-def dashboard(self: Reporting, *, period: Any = None, rates: RateTable | None = None) -> Dashboard:
+def dashboard(
+    self: Reporting,
+    *,
+    period: Any = None,
+    rates: RateTable | None = None,
+    cancellations: str | None = None,
+) -> Dashboard:
     """Show the account as a dashboard: a widget for JupyterLab, Notebook 7 and Voilà.
 
     Its controls choose a period, a pipeline, an owner, a value of any custom field, and the
@@ -32,6 +38,8 @@ def dashboard(self: Reporting, *, period: Any = None, rates: RateTable | None = 
     rates
         As in `report`: amounts of all currencies in one. None: a currency is chosen, and counts are
         of all currencies.
+    cancellations
+        As in `report`: the column of deals with the day on which their recurring revenue ends.
 
     Returns
     -------
@@ -44,7 +52,7 @@ def dashboard(self: Reporting, *, period: Any = None, rates: RateTable | None = 
     ImportError
         ipywidgets or matplotlib is not installed: they are in `pdframe[notebook]`.
     ArgumentError
-        `period` is none, or in the future.
+        `period` is none, or in the future; deals have no column `cancellations`.
     PdframeError
         As in `deals`, `stages` and `pipelines`. A view whose figures are refused says why instead.
 
@@ -66,6 +74,6 @@ def dashboard(self: Reporting, *, period: Any = None, rates: RateTable | None = 
         ) from None
 
     def load(refresh: Any) -> Data:
-        return collect(self, refresh=refresh, rates=rates)
+        return collect(self, refresh=refresh, rates=rates, cancellations=cancellations)
 
     return Dashboard(load, period=period)

@@ -257,7 +257,10 @@ def build_columns(
     for number, group in groups.items():
         kind = kinds[number]
         reader = _COLUMN_READERS.get(kind.name)
-        flat = list(chain.from_iterable(group.values())) if reader and len(group) > 1 else []
+        flat: list[Any] = []
+        if reader and len(group) > 1:
+            for values in group.values():
+                flat += values  # several times as fast as `chain`
         column = _at_once(flat, kind.storage, reader) if flat and reader else None
         size = len(flat) // len(group)
         for place, (name, values) in enumerate(group.items()):

@@ -61,9 +61,8 @@ def weighted_pipeline(
     --------
     >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
     >>> stages, pipelines = account.stages(), account.pipelines()
-    >>> table = metrics.weighted_pipeline(
-    ...     account.deals(), stages, pipelines, as_of="2026-06-30", rates=rates
-    ... )
+    >>> then = {"as_of": "2026-06-30", "history": account.deal_history(), "rates": rates}
+    >>> table = metrics.weighted_pipeline(account.deals(), stages, pipelines, **then)
     >>> ax = plot.weighted_pipeline(table)
     >>> [label.get_text() for label in ax.get_xticklabels()][:2]
     ['overdue', 'no date']
@@ -103,7 +102,11 @@ def weighted_pipeline(
         heading += f": {shown[0]}"
     style.dress(ax, title or heading)
     if not len(rows):
-        return style.empty(ax, "There are no open deals.")
+        why = "There are no open deals."
+        if unknown:
+            many = f"{style.number(unknown)} open deal{'s' if unknown != 1 else ''}"
+            why = f"{many}, of unknown value or probability: pass history= to the metric."
+        return style.empty(ax, why)
     outside = {
         "past": first - (_GAP if len(number) else 0.5),
         "none": last + (_GAP if len(number) else 0.5) + (0 if len(number) else 1),

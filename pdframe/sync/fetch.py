@@ -330,7 +330,7 @@ def stage_page(
     checkpoint.append(rows, position, states)
     if states is not None:
         fetched.staged_states.append(states)
-    if sum(rows.get_total_buffer_size() for rows in fetched.pages) > options.buffer_bytes:
+    if checkpoint.page_bytes > options.buffer_bytes:
         together = pa.concat_tables(fetched.pages, promote_options="default")
         staged_states = pa.concat_tables(fetched.staged_states) if fetched.staged_states else None
         run = checkpoint.compact(arrange(checkpoint.table, together), position, staged_states)

@@ -57,7 +57,7 @@ class SyncOptions(CacheOptions):
     tables_at_once: int = 8
     min_latency_seconds: float = 0.02
     buffer_bytes: int = 8 * MEBIBYTE
-    merge_part_bytes: int = 8 * MEBIBYTE
+    merge_part_bytes: int = 16 * MEBIBYTE
     record_part_bytes: int = 4 * MEBIBYTE
     small_record_part_bytes: int = 256 * 1024
     save_every_records: int = 50

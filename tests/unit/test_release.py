@@ -41,7 +41,7 @@ def problems(changelog: str, citation: str, version: str, tags: list[str]) -> li
     return wrong
 
 
-def test_this_commit_is_a_whole_release_or_none() -> None:
+def test_this_commit_is_a_complete_release_or_none() -> None:
     git = ["git", "-C", str(ROOT), "tag", "--points-at", "HEAD"]
     shown = ""
     if shutil.which("git") and (ROOT / ".git").exists():

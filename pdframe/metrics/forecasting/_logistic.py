@@ -14,6 +14,10 @@ from pdframe.metrics._survival import Flags, Floats, Ints
 
 _ROUNDS = 12
 _HALVINGS = 10
+_SLOPE = 0.1
+"""Weight of the steps between neighbouring levels of an ordered feature, where that of the change
+between two such steps is 1.
+"""
 _CLOSE_ENOUGH = 0.05
 """Gain of one independent row's log-likelihood below which another round is not worth it."""
 
@@ -38,7 +42,7 @@ def fit_logistic(
     scales
         Standard deviation of each feature's effects before any data (of a normal distribution).
     ordered
-        Whether it is that of the difference between neighbouring levels.
+        Whether it is that of the change between the steps from level to level.
     event
         What is predicted, by row.
     count
@@ -81,12 +85,18 @@ def fit_logistic(
 
 
 def _precision(levels: int, is_ordered: bool) -> Floats:
-    """Return the matrix of the penalty of a feature's effects, for a scale of 1."""
+    """Return the matrix of the penalty of a feature's effects, for a scale of 1.
+
+    The effects of an ordered feature are a penalised spline: a trend is nearly free, so that it
+    goes on in levels with few events, such as those of the oldest deals.
+    """
     if not is_ordered or levels < 3:
         return np.eye(levels)
     step = np.diff(np.eye(levels), axis=0)
     # The level of all together is expected to be small as well.
-    result: Floats = np.einsum("ki,kj->ij", step, step) + np.eye(levels) / levels**2
+    result: Floats = np.eye(levels) / levels**2
+    for rows, weight in ((step, _SLOPE), (np.diff(step, axis=0), 1.0)):
+        result += np.einsum("ki,kj->ij", rows, rows) * weight
     return result
 
 

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 _PER_LANDMARK = 4
 """Steps between two landmarks."""
 
-_AGES = np.array([0, 1, 2, 4, 8, 16, 32], np.int64)
+_AGES = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128], np.int64)
 """First step of each group of ages in stage: rates are constant within a group."""
 
-_OF_ALL, _OF_STAGE = 3.0, 0.5
-"""Events whose weight the rates of all stages have against those of one stage, and those of a stage
-against those of one of its ages: old deals hardly ever close, and a few made-up events would say
-that they do.
+_OF_ALL, _OF_STAGE, _OF_AGE = 3.0, 0.5, 0.5
+"""Events whose weight the rates of all stages have against those of one stage, those of a stage
+against those of one of its ages, and no effect of age against that of one age: old deals hardly
+ever close, and a few made-up events would say that they do.
 """
 
 _MOVED = 3
@@ -140,8 +140,8 @@ def _fit(known: Known) -> Chain:
 
 
 def _shrunk(events: Floats, exposure: Floats) -> Floats:
-    """Return the rates of each stage and age group, shrunk to those of the stage, and these to
-    those of all stages.
+    """Return the rates of each stage and age group, shrunk to those of the stage times the effect
+    of the age in all stages, and those of a stage to the ones of all stages.
     """
     size = events.shape[0]
     closings = events[:, :, size:].sum(axis=(0, 1))
@@ -152,12 +152,16 @@ def _shrunk(events: Floats, exposure: Floats) -> Floats:
     of_stage = _with_prior(
         events.sum(axis=1), exposure.sum(axis=1)[:, None], np.tile(prior, (size, 1)), _OF_ALL
     )
-    return _with_prior(
-        events,
-        exposure[:, :, None],
-        np.repeat(of_stage[:, None], events.shape[1], axis=1),
-        _OF_STAGE,
-    )
+    expected = exposure[:, :, None] * of_stage[:, None]
+    of_age = (_by_kind(events) + _OF_AGE) / (_by_kind(expected) + _OF_AGE)
+    kind = np.append(np.zeros(size, np.int64), (1, 2))
+    return _with_prior(events, exposure[:, :, None], of_stage[:, None] * of_age[:, kind], _OF_STAGE)
+
+
+def _by_kind(events: Floats) -> Floats:
+    """Return the sums over all stages by age group and kind: moves, wins, losses."""
+    sums = events.sum(axis=0)
+    return np.column_stack((sums[:, :-2].sum(axis=1), sums[:, -2:]))
 
 
 def _with_prior(events: Floats, exposure: Floats, prior: Floats, strength: float) -> Floats:

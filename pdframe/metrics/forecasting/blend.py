@@ -20,7 +20,7 @@ from pdframe.metrics.forecasting._interface import (
 from pdframe.metrics.forecasting.aalen_johansen import AalenJohansen
 from pdframe.metrics.forecasting.hazard import Hazard, fit_hazard
 from pdframe.metrics.forecasting.landmarks import MAX_ROWS, landmarks
-from pdframe.metrics.forecasting.levelling import Factors, groups, levelled
+from pdframe.metrics.forecasting.levelling import Levelling
 from pdframe.metrics.forecasting.recalibration import Recalibration, recalibration, scaled
 from pdframe.metrics.forecasting.why import Why
 
@@ -67,8 +67,8 @@ def _fit(known: Known, seed: int, most: int = MAX_ROWS) -> Blend:
     sample = landmarks(known, seed, most=most)
     hazard, chain = fit_hazard(sample), AalenJohansen().fit(known, seed)
     design = hazard.design
-    won, lost = levelled(_both(hazard, chain, sample.deals, design.ends), sample, design)
-    return Blend(hazard, chain, won, lost, Recalibration())
+    both = _both(hazard, chain, sample.deals, design.ends)
+    return Blend(hazard, chain, Levelling.of(both, sample, design), Recalibration())
 
 
 def _both(hazard: Hazard, chain: Fitted, deals: OpenDeals, grid: Ints) -> Probabilities:
@@ -99,7 +99,7 @@ class Blend:
     ----------
     hazard, chain
         Both models.
-    won, lost
+    levelling
         Factors on the blended hazards, from the training sample.
     correction
         What earlier forecasts suggest.
@@ -107,8 +107,7 @@ class Blend:
 
     hazard: Hazard
     chain: Fitted
-    won: Factors
-    lost: Factors
+    levelling: Levelling
     correction: Recalibration
 
     def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
@@ -128,12 +127,8 @@ class Blend:
         return scaled(self._blended(deals, grid), more, np.ones(len(grid)))
 
     def _blended(self, deals: OpenDeals, grid: Ints) -> Probabilities:
-        design = self.hazard.design
-        # After the last interval, its factors go on.
-        interval = np.minimum(np.arange(len(grid)), len(design.ends) - 1)
-        size, age = groups(deals, design)
-        factors = (known.at(size, age, interval) for known in (self.won, self.lost))
-        return scaled(_both(self.hazard, self.chain, deals, grid), *factors)
+        both = _both(self.hazard, self.chain, deals, grid)
+        return self.levelling.levelled(both, deals, self.hazard.design)
 
     def _grid(self, longest: int) -> Ints:
         """Return the ends of the intervals up to a horizon; the last interval is repeated."""

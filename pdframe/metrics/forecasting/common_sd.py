@@ -1,5 +1,8 @@
 """How much good and bad times move all deals together: the spread of the factor that the deals of a
-draw share, from how far past totals were from what was expected of them.
+draw share, from how far past numbers of wins were from what was expected of them.
+
+Wins are counted, not added up in money: the factor scales the hazards of winning, and a month with
+one large deal more or less says nothing of it.
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ from pdframe.metrics._columns import midnights
 from pdframe.metrics._periods import Frequency
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY, Fitted, Method
+from pdframe.metrics.forecasting.arrivals import NewWins, new_wins
 from pdframe.metrics.forecasting.cells import cells_between
 from pdframe.metrics.forecasting.draws import SPREAD, generator
-from pdframe.metrics.forecasting.money import Counting, Money
-from pdframe.metrics.forecasting.revenue import Revenue, revenue_of
-from pdframe.metrics.forecasting.winning_values import WinningValues
+from pdframe.metrics.forecasting.money import Counting
+from pdframe.metrics.forecasting.revenue import open_deals, won_by
 
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
@@ -40,6 +43,11 @@ MONTHS_AHEAD = 3
 REFIT = 6
 """Months that a fitted method is used for."""
 CHANCE_DRAWS = 400
+AROUND = 0.5
+"""Logarithm of the two factors, up and down, between which the response of a month is measured."""
+LEAST_RESPONSE = 0.2
+SURE, TINY = 1 - 1e-12, 1e-12
+"""Probabilities are at most, and expected numbers at least, this before a logarithm is taken."""
 
 
 class CommonSd(NamedTuple):
@@ -51,15 +59,17 @@ class CommonSd(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What was expected of the months after a cutoff: their first days, and the day after the last
-    (since 1970); the end, mean and draws without a common factor (months x draws) of each, in
-    microseconds and currency units.
+    """The wins that were expected of the months after a cutoff: the first days of the months, and
+    the day after the last (since 1970); the end of each (microseconds), its mean number of wins,
+    draws of it without a common factor (months x draws), and the power of that factor by which the
+    mean grows.
     """
 
     day: Ints
     end: Ints
     mean: Floats
     draws: Floats
+    response: Floats
 
 
 @dataclass(eq=False)
@@ -80,131 +90,136 @@ class PastTotals:
     method: Method
     seed: int
     _fitted: dict[int, Fitted | None] = field(default_factory=dict)
-    _values: dict[int, WinningValues] = field(default_factory=dict)
     _expected: dict[int, Expected | None] = field(default_factory=dict)
 
-    def expected(self, known: Known, money: Money, cutoff: int) -> Expected | None:
+    def expected(self, known: Known, cutoff: int) -> Expected | None:
         """Return what was expected at a cutoff (microseconds, the last instant of a month); None
         where too little was known.
         """
         if cutoff not in self._expected:
-            self._expected[cutoff] = self._compute(known, money, cutoff)
+            self._expected[cutoff] = self._compute(known, cutoff)
         return self._expected[cutoff]
 
-    def _compute(self, known: Known, money: Money, cutoff: int) -> Expected | None:
+    def _compute(self, known: Known, cutoff: int) -> Expected | None:
         edges = _month_edges(cutoff + 1, known.tz, -REFIT, MONTHS_AHEAD)
         # The method that was fitted at the last beginning of a half year, so that few are fitted.
         local = pd.Timestamp(cutoff + 1, unit="us", tz="UTC").tz_convert(known.tz)
         fit_at = int(edges[REFIT - (local.month - 1) % REFIT]) - 1
-        fitted = self._fit(known, money, fit_at)
+        fitted = self._fit(known, fit_at)
         if fitted is None:
             return None
         until = pd.Timestamp(int(edges[-1]), unit="us", tz="UTC")
         cells = cells_between(cutoff, until, Frequency("M"), known.tz)
         then = known.before(cutoff)
-        revenue = revenue_of(then, fitted, cells, money, self._values[fit_at])
-        draws = chance_draws(revenue, self.seed, CHANCE_DRAWS)
+        chance = won_by(fitted, open_deals(then), cells)
+        new = new_wins(then, cells, Counting(), 1)
         return Expected(
             np.append(
                 cells.day, Frequency("M").first_days(Frequency("M").numbers(cells.day[-1:]) + 1)
             ),
             cells.end,
-            (revenue.from_open().sum(axis=0) + revenue.from_new().sum(axis=0)) / revenue.units,
-            draws / revenue.units,
+            np.diff(chance, axis=1, prepend=0.0).sum(axis=0) + new.by_cell.sum(axis=0),
+            chance_wins(chance, new, self.seed, CHANCE_DRAWS),
+            responses(chance, new),
         )
 
-    def _fit(self, known: Known, money: Money, at: int) -> Fitted | None:
+    def _fit(self, known: Known, at: int) -> Fitted | None:
         if at not in self._fitted:
             then = known.before(at)
             try:
                 self._fitted[at] = self.method.fit(then, self.seed)
-                self._values[at] = WinningValues.fit(then, money)
             except PdframeError:
                 # Too little was known then.
                 self._fitted[at] = None
         return self._fitted[at]
 
 
-def chance_draws(revenue: Revenue, seed: int, draws: int) -> Floats:
-    """Draw the total of each cell without a common factor: cells x draws, in whole units.
+def chance_wins(chance: Floats, new: NewWins, seed: int, draws: int) -> Floats:
+    """Draw the number of wins of each cell without a common factor: cells x draws.
 
-    Quicker than `Revenue.drawn`, since no number has to belong to a deal.
+    Parameters
+    ----------
+    chance
+        P(won by the end of each cell) of the open deals: deals x cells.
+    new
+        Wins of deals not yet created.
+    seed, draws
+        What the draws follow from; how many.
     """
-    cells, worth = revenue.cells, revenue.worth
-    key = int(cells.day[0])
-    factors = np.ones(draws)
-    result = np.zeros((len(cells), draws))
-    rows = np.flatnonzero((revenue.chance[:, -1] > 0) & ((worth.value != 0) | (worth.changes > 0)))
-    if len(rows):
-        random = generator(seed, SPREAD, 0, key)
-        chance = random.random((len(rows), draws))
-        cell = np.zeros((len(rows), draws), np.int64)
-        for limit in revenue.chance[rows].T:
-            cell += chance >= limit[:, None]
-        deal, draw = np.nonzero(cell < len(cells))
-        uniform = random.random(len(deal))
-        place = rows[deal]
-        share = worth.changes[place]
-        changed = uniform < share
-        width = worth.high[place] - worth.low[place]
-        like = (uniform / np.where(changed, share, 1.0) * width).astype(np.int64)
-        pool = worth.low[place] + np.minimum(like, np.maximum(width - 1, 0))
-        value = worth.value[place].astype(np.float64)
-        value[changed] = worth.pool[pool[changed]]
-        np.add.at(result, (cell[deal, draw], draw), value)
-    for win, draw, like in revenue.scaled_new().drawn(seed, factors, 0.0):
-        np.add.at(result[win], draw, revenue.new.value[like].astype(np.float64))
+    cells = chance.shape[1]
+    uniform = generator(seed, SPREAD, 0, int(new.day[0])).random((len(chance), draws))
+    won_by_cell = [(uniform < limit[:, None]).sum(axis=0) for limit in chance.T]
+    result = np.diff(np.array(won_by_cell, np.float64).reshape(cells, draws), axis=0, prepend=0.0)
+    for win, draw, _ in new.drawn(seed, np.ones(draws), 0.0):
+        result[win] += np.bincount(draw, minlength=draws)
     return result
 
 
-def estimate(
-    known: Known, past: PastTotals, money: Money, step: Callable[[], None] = lambda: None
-) -> CommonSd:
+def responses(chance: Floats, new: NewWins) -> Floats:
+    """Return the power of a common factor by which the mean number of wins of each cell grows.
+
+    It is below 1, and lower in later cells: a deal is won but once, so that good times take wins
+    from later ones, and a deal that is nearly sure to be won cannot gain much.
+    """
+    totals = []
+    for factor in np.exp([-AROUND, AROUND]):
+        opened, created = (
+            np.diff(-np.expm1(factor * np.log1p(-np.minimum(each, SURE))), axis=1, prepend=0.0)
+            for each in (chance, new.chances())
+        )
+        totals.append(opened.sum(axis=0) + (created * new.created[:, None]).sum(axis=0))
+    low, high = (np.maximum(total, TINY) for total in totals)
+    result: Floats = np.clip(np.log(high / low) / (2 * AROUND), LEAST_RESPONSE, 1.0)
+    return result
+
+
+def estimate(known: Known, past: PastTotals, step: Callable[[], None] = lambda: None) -> CommonSd:
     """Estimate the standard deviation of the logarithm of the common factor.
 
-    At earlier ends of months, the logarithm of actual / expected of the months after is compared
-    with that of draws: how far it is from 0 by chance alone, and how much a common factor adds. The
-    spread that explains what was seen is shrunk to `PRIOR`. Where the past values of deals are
-    unknown, wins are counted instead. Actual totals and draws are clipped alike, so a month
-    without a win, or a cutoff of which little was expected, is no more than one residual of `CLIP`
-    against the same by chance. `step` is called before each of at most `CUTOFFS` cutoffs.
+    At earlier ends of months, the logarithm of actual / expected wins of the months after is
+    compared with that of draws: how far it is from 0 by chance alone, and how much a common factor
+    adds. The factor scales the hazards of winning, as in the forecast, so that the wins of a month
+    grow by a power of it (`responses`). The spread that explains what was seen is shrunk to
+    `PRIOR`. Actual numbers and draws are clipped alike, so a month without a win, or a cutoff of
+    which little was expected, is no more than one residual of `CLIP` against the same by chance.
+    `step` is called before each of at most `CUTOFFS` cutoffs.
     """
-    if known.frames.history is None:
-        money = Counting()
     edges = _month_edges(known.as_of + 1, known.tz, -CUTOFFS, 0)
     edges = edges[edges <= known.as_of + 1]
-    wins = known.wins
-    value, _ = money.counted(wins.value, wins.currency)
-    order = np.argsort(wins.day, kind="stable")
-    day, total = wins.day[order], np.append(0.0, np.cumsum(value[order]))
+    day = np.sort(known.wins.day)
     begin = int(known.created.added.min()) if len(known.created.added) else known.as_of
-    residuals, weights, by_chance = [], [], []
+    residuals, weights, by_chance, response = [], [], [], []
     for first in edges[:-1]:
         step()
         if first <= begin:
             continue
-        expected = past.expected(known, money, int(first) - 1)
+        expected = past.expected(known, int(first) - 1)
         if expected is None:
             continue
         over = (expected.end <= known.as_of + 1) & (expected.mean > 0)
         if not over.any():
             continue
-        place = np.searchsorted(day, expected.day)
-        actual = (total[place[1:]] - total[place[:-1]])[over]
+        actual = np.diff(np.searchsorted(day, expected.day))[over]
         mean = expected.mean[over]
         residuals.append(_residual(actual / mean))
         by_chance.append(expected.draws[over] / mean[:, None])
+        response.append(expected.response[over])
         weights.append(np.full(len(mean), 1 / len(mean)))
     count = len(residuals)
     if count < FEWEST:
         return CommonSd(ASSUMED, count, False)
     square = float((np.concatenate(residuals) ** 2 * np.concatenate(weights)).sum()) / count
-    spread = _explaining(square, np.concatenate(by_chance), np.concatenate(weights) / count)
+    spread = _explaining(
+        square,
+        np.concatenate(by_chance),
+        np.concatenate(response),
+        np.concatenate(weights) / count,
+    )
     shrunk = (count * spread**2 + WEIGHT * PRIOR**2) / (count + WEIGHT)
     return CommonSd(max(FLOOR, float(np.sqrt(shrunk))), count, True)
 
 
-def _explaining(square: float, ratios: Floats, weights: Floats) -> float:
+def _explaining(square: float, ratios: Floats, response: Floats, weights: Floats) -> float:
     """Return the spread of a common factor with which draws would have a mean squared residual like
     this.
 
@@ -214,6 +229,8 @@ def _explaining(square: float, ratios: Floats, weights: Floats) -> float:
         The mean of the squared residuals.
     ratios
         Draws without a common factor, relative to their mean: months x draws.
+    response
+        The power of the factor by which the mean of each month grows.
     weights
         Of the months.
     """
@@ -223,7 +240,8 @@ def _explaining(square: float, ratios: Floats, weights: Floats) -> float:
     normal = generator(0, SPREAD).permutation(normal)
     explained = []
     for spread in SPREADS:
-        factor = np.exp(spread * normal - spread**2 / 2)
+        own = spread * response[:, None]
+        factor = np.exp(own * normal - own**2 / 2)
         each = (_residual(ratios * factor) ** 2).mean(axis=1)
         explained.append(float((each * weights).sum()))
     rising = np.maximum.accumulate(explained)
@@ -246,4 +264,4 @@ def _month_edges(at: int, tz: str, first: int, last: int) -> Ints:
     return midnights(days * DAY, tz)
 
 
-__all__ = ["CUTOFFS", "CommonSd", "Expected", "PastTotals", "chance_draws", "estimate"]
+__all__ = ["CUTOFFS", "CommonSd", "Expected", "PastTotals", "chance_wins", "estimate", "responses"]

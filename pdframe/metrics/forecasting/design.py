@@ -33,8 +33,8 @@ _COARSE_AGES = np.array([1.0, 3.0, 8.0])
 _VALUE_CUTS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.96)
 """Shares of the values of a currency under the bounds of its levels."""
 
-_SMALLER = 3
-"""Levels of values that are small."""
+_SIZES = np.array([2, 5, 7])
+"""First levels of small, of larger and of the largest values (a tenth)."""
 
 _CLOSE = np.array([-90, -30, -14, 0, 14, 30, 60]) * DAY
 """Bounds of the time from the middle of an interval to the end of the expected close."""
@@ -54,7 +54,7 @@ _SEASON_DAYS = 731
 class Feature(NamedTuple):
     """A feature: its name, its number of levels, the standard deviation that its effects are
     expected to have, and the term that it is a part of where a forecast is explained. Of an ordered
-    one, neighbours are expected to differ by that much.
+    one, the steps between neighbours are expected to change by that much.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Design:
     def features(self) -> tuple[Feature, ...]:
         """The features in the order of `fixed` and `varying`."""
         stages, ages = len(self.stages), len(_AGES) + 1
-        spans = len(_spans(self.ends))
+        spans, sizes = len(_spans(self.ends)), len(_SIZES) + 1
         return (
             Feature("stage", stages, 1.5, "stage"),
             Feature("pipeline", len(self.pipelines), 1.0, "stage"),
@@ -136,13 +136,13 @@ class Design:
             Feature("stage and age in it", stages * (len(_COARSE_AGES) + 1), 0.4, "time in stage"),
             Feature("age of the deal", ages, 0.4, "age of the deal", True),
             Feature("value", self.value_bounds.shape[1] + 2, 0.3, "value", True),
-            Feature("value and age in stage", 3 * (len(_COARSE_AGES) + 1), 0.4, "value"),
+            Feature("value and age in stage", sizes * (len(_COARSE_AGES) + 1), 0.4, "value"),
             Feature("owner", len(self.owners), 0.3, "owner"),
             Feature("moves back", 3, 0.4, "moves back"),
             *self._dated_features(),
             Feature("interval", len(self.ends), 0.5, "", True),
             Feature("stage and interval", stages * spans, 0.5, "stage"),
-            Feature("value and interval", 3 * spans, 0.4, "value"),
+            Feature("value and interval", sizes * spans, 0.4, "value"),
             Feature("expected close", len(_CLOSE) + 2, 0.6, "expected close"),
             Feature("month of the quarter", 4, 0.2, "season"),
             Feature("month", 13, 0.15, "season"),
@@ -229,8 +229,8 @@ class Design:
 
     @staticmethod
     def _size(value: Ints) -> Ints:
-        """Return 0 for no value, 1 for the smaller, 2 for the larger half of levels of values."""
-        return np.where(value < 2, 0, np.where(value < 2 + _SMALLER, 1, 2))
+        """Return 0 for no value, else 1 and the rank of a group of levels of values."""
+        return np.searchsorted(_SIZES, value, side="right")
 
     @property
     def value_sizes(self) -> int:

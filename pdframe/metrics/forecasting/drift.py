@@ -12,7 +12,6 @@ import numpy as np
 from pdframe.metrics.forecasting._checks import is_young
 from pdframe.metrics.forecasting._interface import DAY, WON, Method
 from pdframe.metrics.forecasting.common_sd import PastTotals, estimate
-from pdframe.metrics.forecasting.money import Counting
 from pdframe.metrics.forecasting.scores import surprise
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def drift_note(known: Known, method: Method, horizon: int, seed: int) -> str | N
     if changed is None or not changed.is_alarm:
         return None
     then = known.before(known.as_of - horizon)
-    spread = estimate(then, PastTotals(method, seed), Counting())
+    spread = estimate(then, PastTotals(method, seed))
     return changed.note(spread.value, is_own=spread.estimated)
 
 

@@ -98,7 +98,7 @@ class Money:
 
 
 class Counting(Money):
-    """Counts every deal as 1, for a past of which no values are known."""
+    """Counts every deal as 1, where only the number of wins matters."""
 
     def __init__(self) -> None:
         super().__init__(None, pd.Timestamp(0))

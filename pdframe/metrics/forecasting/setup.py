@@ -144,7 +144,7 @@ def month_totals(
     """
     cells = months_after(known, months)
     revenue = revenue_of(known, fitted, cells, money, WinningValues.fit(known, money))
-    spread = estimate(known, past, money)
+    spread = estimate(known, past)
     won = np.zeros(len(cells), np.int64)
     won[0] = revenue.won.sum()
     opened, new = revenue.drawn(draws, past.seed, spread.value)
@@ -203,7 +203,7 @@ def set_up(
     values = WinningValues.fit(known, money)
     revenue = revenue_of(known, chosen.fit(known, seed), cells, money, values)
     factor = (
-        estimate(known, PastTotals(chosen, seed), money, step)
+        estimate(known, PastTotals(chosen, seed), step)
         if spread is None
         else CommonSd(float(spread), 0, True)
     )

@@ -28,6 +28,7 @@ from pdframe.schema import TABLES as SCHEMA
 from pdframe.sync import SyncOptions
 from tests.helpers import tiers, true_cells
 from tests.helpers.cache_files import store_of
+from tests.helpers.cell_by_cell import wrong_cells
 from tests.helpers.faults_by_path import fail_at, interrupted
 from tests.helpers.proxy import altered
 
@@ -360,7 +361,7 @@ def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
             account.deals()
         account.server.faults = None
         walk = account.cache_path / "deals" / PENDING / POSITION_FILE
-        saved = unseal(walk.read_bytes())
+        saved = unseal(walk.read_bytes().splitlines()[-1])
         saved["ranges"]["open"][0]["up"]["mood"] = 1
         walk.write_bytes(seal(saved, indent=None))
         row = account.sync("deals").set_index("table").loc["deals"]
@@ -374,6 +375,46 @@ def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
             if ("deals", id) not in account.company_model.deleted_at
         }
         assert set(account.deals(refresh=False)["id"]) == live
+
+
+@pytest.mark.parametrize("earlier_version", [False, True])
+def test_a_position_that_was_cut_short_does_not_count(
+    tmp_path: Path, earlier_version: bool, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A kill or a full disk can leave a part of the last line. Earlier versions wrote one line."""
+    options = SyncOptions(page_size=10)
+    with sandbox.connect(
+        seed=3,
+        deals=120,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        options=options,
+    ) as account:
+        account.fields("deals")
+        account.server.faults = Faults(at={6: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.deals()
+        account.server.faults = None
+        positions = account.cache_path / "deals" / PENDING / POSITION_FILE
+        lines = positions.read_bytes().splitlines(keepends=True)
+        assert len(lines) == 5
+        assert [unseal(line)["pages"] for line in lines] == [1, 2, 3, 4, 5]
+        positions.write_bytes(
+            lines[3].rstrip() if earlier_version else b"".join(lines[:4]) + lines[4][:100]
+        )
+        recwarn.clear()
+        row = account.sync("deals").set_index("table").loc["deals"]
+        assert (row["mode"], row["note"]) == ("full", "resumed from 4 saved pages")
+        assert not [one for one in recwarn if "not as they were written" in str(one.message)]
+        assert not wrong_cells(
+            account,
+            account.company_model,
+            true_cells.fold(account.company_model.events),
+            "deals",
+            refresh=False,
+        )
 
 
 def test_pages_of_an_interrupted_reload_do_not_outlive_a_refresh() -> None:

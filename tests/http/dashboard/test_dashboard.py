@@ -6,6 +6,7 @@ import base64
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import pdframe.dashboard.widgets as module
 from pdframe import sandbox
 from pdframe.dashboard._data import Data, collect
-from pdframe.dashboard.state import EMPTY
+from pdframe.dashboard.state import EMPTY, filtered
 from pdframe.dashboard.views import VIEWS, view
 from pdframe.dashboard.widgets import Dashboard
 from pdframe.errors import ArgumentError, TransportError
@@ -322,6 +323,15 @@ def test_amounts_are_in_one_currency_with_rates(account: sandbox.SandboxAccount)
     assert "Won, EUR" in shown(board)
 
 
+def test_cancellations_end_recurring_revenue(account: sandbox.SandboxAccount) -> None:
+    with pytest.raises(ArgumentError, match="Cancellation date"):
+        account.dashboard(cancellations="Cancelation date")
+    board = account.dashboard(cancellations="Cancellation date", period="2026-Q2")
+    views(board).value = "revenue"
+
+    assert "mrr_lines(products, deals, cancellations='Cancellation date')" in board.code
+
+
 def test_an_account_without_deals_has_a_dashboard() -> None:
     with sandbox.connect(seed=1, deals=0, progress=False) as empty:
         board = empty.dashboard()
@@ -342,3 +352,24 @@ def test_what_is_not_installed_is_named(
     with pytest.raises(ImportError, match=rf"needs {missing}.*pdframe\[notebook\]"):
         account.dashboard()
     assert not pd.DataFrame(account.status())["rows"].any()
+
+
+def test_any_custom_field_can_be_chosen_by_each_of_its_values(board: Dashboard, data: Data) -> None:
+    field, value = control(board, "Field"), control(board, "Value")
+    chosen = [name for _, name in field.options if name]
+    assert len(chosen) > 50
+    for name in chosen:
+        # Nothing is drawn: only the values of the field are offered.
+        field.value = name
+        cells = [_items(cell) for cell in data.deals[name]]
+        for text, one in value.options[1:]:
+            expected = sum(not items if one is EMPTY else one in items for items in cells)
+            assert text.endswith(f" ({expected:,})"), name
+            state = replace(board.state, field=name, value=one)
+            assert len(filtered(data.deals, state)) == expected, (name, one)
+
+
+def _items(cell: Any) -> list[Any]:
+    """Return the values of a cell."""
+    every = list(cell) if hasattr(cell, "__iter__") and not isinstance(cell, str) else [cell]
+    return [item for item in every if not pd.isna(item)]

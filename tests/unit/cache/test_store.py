@@ -34,6 +34,26 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
+@pytest.mark.skipif(
+    "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="for glibc alone"
+)
+def test_a_cache_takes_memory_from_the_c_library_unless_the_user_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, chosen = pa.default_memory_pool(), pa.mimalloc_memory_pool()
+    try:
+        for name, expected in (("mimalloc", "mimalloc"), (None, "system")):
+            pa.set_memory_pool(chosen)
+            if name is None:
+                monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+            else:
+                monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", name)
+            Store(tmp_path, "acme-user1").open()
+            assert pa.default_memory_pool().backend_name == expected
+    finally:
+        pa.set_memory_pool(before)
+
+
 def new(table: str = "deals") -> Manifest:
     return Manifest(table, (), 0, NOW, NOW, state={"/deals": "2026-06-30T11:00:00Z"})
 

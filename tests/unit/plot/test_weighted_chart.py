@@ -91,6 +91,10 @@ def test_what_is_unknown_is_counted_and_not_drawn() -> None:
     )
     ax = draw(plot.weighted_pipeline(table))
     assert "2026-10" not in ticks(ax)
+    alone = draw(plot.weighted_pipeline(pipeline((None, None, "unknown", 7, np.nan, np.nan))))
+    assert "7 open deals, of unknown value or probability: pass history= to the metric." in texts(
+        alone
+    )
     assert any("not drawn: 9 with an unknown value or probability" in text for text in texts(ax))
 
 

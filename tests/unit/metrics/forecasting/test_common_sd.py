@@ -9,51 +9,46 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdframe.metrics.forecasting.common_sd import Expected, estimate
-from pdframe.metrics.forecasting.money import Money
+from pdframe.metrics.forecasting.common_sd import Expected, estimate, responses
 from tests.helpers.forecast_totals import BEGIN
-
-MONEY = Money(None, pd.Timestamp("2026-06-30"))
 
 
 class Months:
-    """What was expected of months by cutoff: each 100, in draws of a stated chance."""
+    """What was expected of months by cutoff: 100 wins each, in draws of a stated chance."""
 
-    def __init__(self, chance: float, scored: int = 24, mean: float = 100.0) -> None:
+    def __init__(
+        self, chance: float, scored: int = 24, mean: float = 100.0, response: float = 1.0
+    ) -> None:
         self._noise = np.exp(chance * np.random.default_rng(0).standard_normal(4_000))
         self._noise *= mean / self._noise.mean()
         self._first = pd.Timestamp("2026-07-01") - pd.DateOffset(months=scored)
-        self._mean = mean
+        self._mean, self._response = mean, response
 
-    def expected(self, known: Any, money: Any, cutoff: int) -> Expected | None:
+    def expected(self, known: Any, cutoff: int) -> Expected | None:
         start = pd.Timestamp(cutoff + 1, unit="us")
         if start < self._first:
             return None
         edges = [start + pd.DateOffset(months=n) for n in range(4)]
         day = np.array([edge.value // 86_400_000_000_000 for edge in edges])
         end = np.array([edge.value // 1_000 for edge in edges[1:]])
-        return Expected(day, end, np.full(3, self._mean), np.tile(self._noise, (3, 1)))
+        draws = np.tile(self._noise, (3, 1))
+        return Expected(day, end, np.full(3, self._mean), draws, np.full(3, self._response))
 
 
-def past(totals: Any) -> Any:
-    """An account with one win a month, of these values, up to June 2026."""
-    months = pd.date_range("2026-07-01", periods=len(totals) + 1, freq="-1MS")[1:][::-1]
+def past(wins: Any) -> Any:
+    """An account with these numbers of wins in the months up to June 2026."""
+    months = pd.date_range("2026-07-01", periods=len(wins) + 1, freq="-1MS")[1:][::-1]
     days = np.array([month.value // 86_400_000_000_000 + 5 for month in months])
     return SimpleNamespace(
         as_of=BEGIN - 1,
         tz="UTC",
-        frames=SimpleNamespace(history=()),
         created=SimpleNamespace(added=np.array([0])),
-        wins=SimpleNamespace(
-            day=days,
-            value=np.asarray(totals, np.float64),
-            currency=np.array(["EUR"] * len(days), object),
-        ),
+        wins=SimpleNamespace(day=np.repeat(days, np.rint(wins).astype(np.int64))[::-1]),
     )
 
 
-def spread(totals: Any, months: Months) -> Any:
-    return estimate(past(totals), months, MONEY)  # type: ignore[arg-type]
+def spread(wins: Any, months: Months) -> Any:
+    return estimate(past(wins), months)  # type: ignore[arg-type]
 
 
 def test_months_as_expected_leave_the_floor_of_the_prior() -> None:
@@ -94,9 +89,39 @@ def test_a_month_without_a_win_counts_once_clipped() -> None:
     one = spread([100.0] * 12 + [0.0] + [100.0] * 11, Months(0.0))
     assert one.value == pytest.approx(((24 * 3 / 69 + 6 * 0.15**2) / 30) ** 0.5, abs=0.02)
     assert spread([0.0] * 24, Months(0.2)).value <= 1
-    wild = spread([100.0] * 12 + [1e12] + [100.0] * 11, Months(0.0))
+    wild = spread([100.0] * 12 + [1e5] + [100.0] * 11, Months(0.0))
     assert wild.value == pytest.approx(one.value)
 
 
 def test_months_of_which_nothing_was_expected_are_left_out() -> None:
     assert spread([100.0] * 24, Months(0.2, mean=0.0)) == (0.2, 0, False)
+
+
+def test_where_months_respond_less_the_factor_must_have_varied_more() -> None:
+    random = np.random.default_rng(2)
+    wins = 100 * np.exp(0.2 * random.standard_normal(24))
+    square = float((np.log(np.rint(wins) / 100) ** 2).mean())
+    for response in (1.0, 0.5):
+        expected = ((24 * square / response**2 + 6 * 0.15**2) / 30) ** 0.5
+        result = spread(wins, Months(0.0, response=response)).value
+        assert result == pytest.approx(expected, rel=0.05)
+
+
+def test_wins_grow_by_the_response_as_the_hazards_do() -> None:
+    """The spread of the conditional mean, by drawing the factor, against the power of it."""
+    chance = np.array([[0.1, 0.2, 0.3], [0.5, 0.8, 0.9], [0.0, 0.02, 0.3], [1.0, 1.0, 1.0]])
+    new = SimpleNamespace(
+        created=np.array([4.0, 0.0, 2.0]),
+        chances=lambda: np.array([[0.1, 0.3, 0.4], [0.0, 0.0, 0.0], [0.0, 0.0, 0.2]]),
+    )
+    result = responses(chance, new)  # type: ignore[arg-type]
+    factor = np.exp(0.3 * np.random.default_rng(3).standard_normal(20_000))
+    with np.errstate(divide="ignore"):
+        hazards = [-np.log1p(-each)[..., None] for each in (chance, new.chances())]
+    opened, created = (np.diff(1 - np.exp(-h * factor), axis=1, prepend=0.0) for h in hazards)
+    mean = opened.sum(axis=0) + (created * new.created[:, None, None]).sum(axis=0)
+    assert np.log(mean).std(axis=1) / 0.3 == pytest.approx(np.maximum(result, 0.2), abs=0.03)
+    # Deals that are rarely won gain in proportion.
+    new.created = np.zeros(3)
+    rare = responses(chance * 1e-6, new)  # type: ignore[arg-type]
+    assert rare == pytest.approx(np.ones(3))

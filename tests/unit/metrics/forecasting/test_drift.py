@@ -9,7 +9,6 @@ from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals, Proba
 from pdframe.metrics.forecasting.common_sd import ASSUMED, CommonSd, PastTotals, estimate
 from pdframe.metrics.forecasting.drift import Drift, drift, drift_note
 from pdframe.metrics.forecasting.known import Known
-from pdframe.metrics.forecasting.money import Counting
 from tests.helpers.forecast_frames import past
 
 
@@ -92,6 +91,6 @@ def test_the_warning_takes_the_spread_that_the_account_had_before(
 def test_the_account_s_own_spread_is_estimated_from_its_wins():
     known = Known.at(*past(1000), "2026-06-30")
     note = str(drift_note(known, Half(), 30 * DAY, 0))
-    own = estimate(known.before(known.as_of - 30 * DAY), PastTotals(Half(), 0), Counting())
+    own = estimate(known.before(known.as_of - 30 * DAY), PastTotals(Half(), 0))
     assert own.estimated
     assert f"of {own.value:.0%} as in the account's earlier months" in note

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from pdframe.metrics._columns import NO_ID
 from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals, Probabilities
 from pdframe.metrics.forecasting._logistic import fit_logistic, linear, solve
 from pdframe.metrics.forecasting.aalen_johansen import Chain
+from pdframe.metrics.forecasting.aalen_johansen import _shrunk as shrunk
 from pdframe.metrics.forecasting.blend import blended, interpolated, rising
 from pdframe.metrics.forecasting.hazard import chained
 from pdframe.metrics.forecasting.landmarks import Landmarks, keyed_uniform
@@ -42,11 +45,12 @@ def test_half_an_interval_has_half_of_its_cumulative_hazard():
 def test_a_chain_is_the_power_of_its_matrix():
     # One stage with two ages in it would do; two stages and a move between them are more.
     rng = np.random.default_rng(5)
-    groups = 7
+    first = [0, 1, 2, 4, 8, 16, 32, 64, 128]
+    groups = len(first)
     rates = rng.dirichlet(np.ones(6), size=(3, groups))
     chain = Chain(DAY, np.array([11, 12]), rates[:, :, 0], rates[:, :, 1], rates[:, :, 2:5])
-    ages = 33
-    group = np.searchsorted([0, 1, 2, 4, 8, 16, 32], np.arange(ages), side="right") - 1
+    ages = 129
+    group = np.searchsorted(first, np.arange(ages), side="right") - 1
     size = 3 * ages + 2
     matrix = np.zeros((size, size))
     matrix[-2, -2] = matrix[-1, -1] = 1.0
@@ -58,13 +62,48 @@ def test_a_chain_is_the_power_of_its_matrix():
             for target in range(3):
                 matrix[row, target * ages] += one[2 + target]
             matrix[row, stage * ages + min(age + 1, ages - 1)] += one[5]
-    deals = _deals(stage=[11, 12, 99], age_days=[0, 5, 40])
+    deals = _deals(stage=[11, 12, 99], age_days=[0, 5, 140])
     result = chain.predict(deals, np.array([1, 3, 10]) * DAY)
     for place, steps in enumerate((1, 3, 10)):
         power = np.linalg.matrix_power(matrix, steps)
-        for deal, (stage, age) in enumerate(((0, 0), (1, 5), (2, 32))):
+        for deal, (stage, age) in enumerate(((0, 0), (1, 5), (2, 128))):
             assert result.won[deal, place] == pytest.approx(power[stage * ages + age, -2])
             assert result.lost[deal, place] == pytest.approx(power[stage * ages + age, -1])
+
+
+def test_old_deals_of_every_stage_share_what_age_says():
+    """Two stages, two ages; nothing happened to old deals in 900 steps of the second stage."""
+    events = np.zeros((2, 2, 4))
+    # Moves to each stage, wins and losses.
+    events[0, 0], events[0, 1] = [0, 60, 30, 30], [0, 1, 1, 1]
+    events[1, 0] = [0, 0, 80, 80]
+    exposure = np.array([[1_000.0, 1_000.0], [1_000.0, 900.0]])
+    rates = shrunk(events, exposure)
+    # Where much is known the rates are those that were counted.
+    assert rates[0, 0] == pytest.approx([0.0, 0.06, 0.03, 0.03], rel=0.02)
+    # Of old deals in the second stage a win was expected as rarely as old ones of the first say:
+    # 1 of 15.5 and 40 that their stages' rates expect, so well under a half in 900 steps.
+    assert 0 < rates[1, 1, 2] * 900 < 0.4
+    assert rates[1, 1, 2] < rates[1, 0, 2] / 100
+    # A stage that was never seen is like all of them.
+    some = shrunk(
+        np.append(events, np.zeros((1, 2, 4)), axis=0)[:, :, [0, 1, 0, 2, 3]] * [1, 1, 0, 1, 1],
+        np.append(exposure, [[0.0, 0.0]], axis=0),
+    )
+    assert some[2, 1, 3] < some[2, 0, 3] / 10
+
+
+def test_a_trend_goes_on_where_few_rows_are():
+    """Odds fall by half from level to level; the last levels have rows and hardly an event."""
+    rng = np.random.default_rng(6)
+    code = np.repeat(np.arange(10), [3_000] * 5 + [150] * 5)
+    true = -1 - 0.7 * code
+    event = rng.random(len(code)) < 1 / (1 + np.exp(-true))
+    ordered = fit_logistic([code], [10], [0.5], [True], event, 1.0)
+    free = fit_logistic([code], [10], [0.5], [False], event, 1.0)
+    last = ordered[0] + ordered[-1], free[0] + free[-1]
+    assert last[0] == pytest.approx(true[-1], abs=1.2)
+    assert last[1] > true[-1] + 2
 
 
 def _deals(stage: list[int], age_days: list[int]) -> OpenDeals:
@@ -128,7 +167,7 @@ def test_intervals_after_a_landmark_count_where_they_are_over():
     assert [kind[row == number].tolist()[-1] for number in range(count)] == [OPEN, WON, OPEN, WON]
 
 
-def test_a_ridge_holds_back_what_few_rows_say_and_order_joins_neighbours():
+def test_a_ridge_holds_back_what_few_rows_say_and_order_keeps_a_trend():
     codes = [np.array([0] * 50 + [1] * 50 + [2] * 2)]
     event = np.array([False] * 25 + [True] * 25 + [False] * 10 + [True] * 40 + [True] * 2)
     free = fit_logistic(codes, [3], [1.0], [False], event, 1.0)
@@ -137,9 +176,28 @@ def test_a_ridge_holds_back_what_few_rows_say_and_order_joins_neighbours():
     assert 0.5 < chance[0] < 0.6
     assert 0.75 < chance[1] < 0.8
     assert chance[2] < 0.95
+    # The third level has two rows: its step is that of the other two, held back a little.
     steps = np.diff(ordered[1:])
-    assert steps[0] > 0
-    assert abs(steps[1]) < 0.25
+    assert 0 < steps[1] < steps[0] < 1.5 * steps[1]
+
+
+def test_the_coefficients_of_an_ordered_feature_are_those_of_a_penalised_spline():
+    rng = np.random.default_rng(9)
+    code = rng.integers(0, 5, 300)
+    event = rng.random(300) < 1 / (1 + np.exp(1 + 0.4 * code))
+    own = fit_logistic([code], [5], [0.5], [True], event, 2.0)
+
+    def loss(effects: NDArray[np.float64]) -> float:
+        eta, x = effects[0] + effects[1:][code], effects[1:]
+        fit = np.log1p(np.exp(-np.where(event, eta, -eta))).sum()
+        bends = sum((x[k] - 2 * x[k + 1] + x[k + 2]) ** 2 for k in range(3))
+        slopes = sum((x[k + 1] - x[k]) ** 2 for k in range(4))
+        return float(fit + 2 / 0.5**2 * (bends + slopes / 10 + (x**2).sum() / 25) / 2)
+
+    best = minimize(loss, np.zeros(6))
+    # It stops where another round is hardly worth it.
+    assert loss(own) - best.fun < 0.05
+    np.testing.assert_allclose(own[0] + own[1:], best.x[0] + best.x[1:], atol=0.05)
 
 
 @pytest.mark.parametrize("size", [1, 2, 30])

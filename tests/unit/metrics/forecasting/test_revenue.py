@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.integrate import quad
 
-from pdframe.metrics.forecasting.common_sd import chance_draws
+from pdframe.metrics.forecasting.common_sd import chance_wins
 from pdframe.metrics.forecasting.draws import common_factors, recentred
 from pdframe.metrics.forecasting.revenue import Revenue
 from pdframe.metrics.forecasting.setup import quantiles
@@ -112,9 +112,10 @@ def test_the_mean_of_draws_is_the_expectation(sd: float) -> None:
     ):
         error = drawn.std(axis=1) / DRAWS**0.5
         assert (np.abs(drawn.mean(axis=1) - exact) <= 3 * error).all()
-    quick = chance_draws(of, 5, 4_000)
-    exact = of.from_open().sum(axis=0) + of.from_new().sum(axis=0)
-    assert (np.abs(quick.mean(axis=1) - exact) <= 3 * quick.std(axis=1) / 4_000**0.5).all()
+    wins = chance_wins(chance, new, 5, 4_000)
+    number = np.diff(chance, axis=1, prepend=0.0).sum(axis=0) + new.by_cell.sum(axis=0)
+    assert (np.abs(wins.mean(axis=1) - number) <= 3 * wins.std(axis=1) / 4_000**0.5).all()
+    assert (wins == np.rint(wins)).all()
 
 
 def test_a_common_factor_widens_the_range_and_moves_all_months_together() -> None:
