@@ -34,6 +34,8 @@ _THEMES: tuple[Theme, ...] = ("light", "dark")
 
 _NARROW = 74
 """Characters of a row of a table that stands beside another part."""
+_READ = ("deals", "deal_products", "deal_changes", "deal_fields", "stages", "pipelines", "users")
+"""The tables that a report reads."""
 _LEFTOVER_SECONDS = 3600
 """Age of an unfinished page that no process writes any more."""
 _PADDING = 2
@@ -63,7 +65,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; pa
 .figures dd { margin: 0; }
 .value { font-size: 1.45rem; font-weight: 600; }
 .figures dt { display: flex; justify-content: space-between; column-gap: .5rem; }
-.figures svg { width: 3.6rem; height: 1.15rem; flex: none; color: var(--ink); }
+.figures svg { width: 3rem; height: 1.15rem; flex: none; color: var(--ink); }
 .change, .note { font-size: .8rem; }
 .change b { font-weight: 600; }
 .note { color: var(--faint); }
@@ -88,7 +90,7 @@ figure img { display: none; }
 _PRINT = """
 @page { size: A4; margin: 11mm; }
 @media print {
-  html { font-size: 9.5px; }
+  html { font-size: 9px; }
   body { max-width: none; padding: 0; }
   nav, details { display: none; }
   h2 { margin: .9rem 0 .4rem; padding-top: .5rem; }
@@ -269,7 +271,7 @@ def check_report(
 
 def page(data: Data, state: State, theme: Theme | None = None) -> str:
     """Return the page of all views."""
-    every = [view(key, data, state) for key in VIEWS]
+    every = [_in_short(view(key, data, state)) for key in VIEWS]
     every[0] = replace(every[0], figures=(*every[0].figures, *_main_figures(every[1:])))
     parts = [_Part(one, theme) for one in every]
     notes = {part.view.title: part.notes for part in parts if part.has_content}
@@ -287,6 +289,29 @@ def page(data: Data, state: State, theme: Theme | None = None) -> str:
         links="".join(f'<li><a href="#{key}">{escaped(title)}</a></li>' for key, title in headings),
         views="\n".join(sections),
     )
+
+
+def _in_short(one: View) -> View:
+    """Return a view without what a page of a few sheets has no room for."""
+    if one.key == "velocity":
+        # The deals that wait longest are in its table.
+        return replace(one, charts=one.charts[:1])
+    if one.key == "changes" and one.tables:
+        by_kind, *others = one.tables
+        return replace(one, tables=(_cut(by_kind, 15), *(_cut(rows, 8) for rows in others)))
+    if one.key == "data" and one.tables:
+        cached, *others = one.tables
+        is_read = cached.rows["Table"].isin(_READ)
+        rows = cached.rows[is_read].reset_index(drop=True)
+        left_out = cached.left_out + len(cached.rows) - len(rows)
+        return replace(one, tables=(replace(cached, rows=rows, left_out=left_out), *others))
+    return one
+
+
+def _cut(rows: Table, most: int) -> Table:
+    """Return the first rows of a table."""
+    left_out = rows.left_out + max(len(rows.rows) - most, 0)
+    return replace(rows, rows=rows.rows.head(most), links=rows.links[:most], left_out=left_out)
 
 
 def _main_figures(views: Iterable[View]) -> Iterator[Figure]:

@@ -262,7 +262,7 @@ def test_since_must_be_a_time(account: sandbox.SandboxAccount) -> None:
     assert requested(account) == []
 
 
-@pytest.mark.parametrize("since", ["2026-07-01", "2026-Q4", pd.Timestamp("2026-06-30 15:00")])
+@pytest.mark.parametrize("since", ["2026-07-01", "2026-Q4", pd.Timestamp("2026-06-30 23:00")])
 def test_since_must_not_be_in_the_future(account: sandbox.SandboxAccount, since: Any) -> None:
     with pytest.raises(ArgumentError, match=r"in the future: by the server's clock .* 2026-06-30"):
         account.deal_changes(since=since)
