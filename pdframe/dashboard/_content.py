@@ -14,7 +14,7 @@ import pandas as pd
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._chosen import like
 from pdframe.dashboard._data import Data
-from pdframe.dashboard._parts import Figure, Table, View, amount, escaped, table
+from pdframe.dashboard._parts import Figure, Table, View, amount, escaped, table, trend_line
 from pdframe.errors import PdframeError
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ _COMMON = """
 .pdframe-dashboard .pd-figures > div { border: 1px solid var(--pd-line); border-radius: 8px;
   padding: 8px 11px; background: var(--pd-soft); margin: 0; flex: 1 1 118px; max-width: 460px; }
 .pdframe-dashboard .pd-figures dt { color: var(--pd-faint); font-size: 12.5px; font-weight: 400;
-  margin: 0; padding: 0; float: none; width: auto; }
+  margin: 0; padding: 0; float: none; width: auto; display: flex; gap: 6px;
+  justify-content: space-between; }
+.pdframe-dashboard .pd-figures svg { width: 44px; height: 16px; flex: none; margin-top: 1px;
+  color: var(--pd-accent); }
 .pdframe-dashboard .pd-figures dd { margin: 0; padding: 0; width: auto; float: none; }
 .pdframe-dashboard .pd-value { font-size: 21px; font-weight: 650; line-height: 1.35;
   letter-spacing: -.01em; }
@@ -310,8 +313,8 @@ def _figure(figure: Figure) -> str:
         if line
     )
     return (
-        f'<div><dt>{escaped(figure.label)}</dt><dd class="pd-value">{escaped(figure.value)}</dd>'
-        f"{said}</div>"
+        f"<div><dt>{escaped(figure.label)}{trend_line(figure.trend)}</dt>"
+        f'<dd class="pd-value">{escaped(figure.value)}</dd>{said}</div>'
     )
 
 

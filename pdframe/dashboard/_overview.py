@@ -150,7 +150,7 @@ def _totals(data: Data, deals: pd.DataFrame, since: pd.Timestamp, until: pd.Time
 
 def _by_reason(reasons: pd.DataFrame) -> pd.DataFrame:
     """Add up stages and currencies, the commonest reason first."""
-    named = reasons.assign(reason=reasons["reason"].fillna("(none)"))
+    named = reasons.assign(reason=reasons["reason"].fillna("no reason given"))
     sums = named.groupby("reason", sort=False)[["deals", "share"]].sum().reset_index()
     return sums.sort_values("deals", ascending=False, kind="stable")
 

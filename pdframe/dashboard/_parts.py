@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ __all__ = [
     "lines",
     "share",
     "table",
+    "trend_line",
 ]
 
 NONE = "–"
@@ -293,6 +294,24 @@ def share(number: Any) -> str:
 def days(number: Any) -> str:
     """Return a number of days."""
     return NONE if pd.isna(number) else f"{float(number):,.0f}"
+
+
+def trend_line(values: Sequence[float]) -> str:
+    """Return a line through values, from 0 or the lowest negative value, as SVG without an id; empty
+    where there are fewer than two.
+    """
+    if len(values) < 2:
+        return ""
+    low, high = min(0.0, *values), max(0.0, *values)
+    step, scale = 62 / (len(values) - 1), 18 / ((high - low) or 1)
+    points = " ".join(
+        f"{1 + step * place:.1f},{19 - scale * (value - low):.1f}"
+        for place, value in enumerate(values)
+    )
+    return (
+        '<svg aria-hidden="true" viewBox="0 0 64 20"><polyline fill="none" stroke="currentColor"'
+        f' stroke-width="1.5" stroke-linejoin="round" points="{points}"/></svg>'
+    )
 
 
 def _shortened(cell: str) -> str:

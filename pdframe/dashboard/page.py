@@ -18,7 +18,7 @@ from pdframe._files import TEMPORARY, write_atomic
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._data import Data, Reporting, collect
 from pdframe.dashboard._forecast import keep_common_sd, until_month
-from pdframe.dashboard._parts import LONG, Chart, Figure, Table, View, escaped, lines
+from pdframe.dashboard._parts import LONG, Chart, Figure, Table, View, escaped, lines, trend_line
 from pdframe.dashboard._record import of_all_deals
 from pdframe.dashboard.state import State, check_period, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
@@ -402,25 +402,9 @@ def _figure(figure: Figure) -> str:
         more += f'<dd class="note">{escaped(figure.note)}</dd>'
     return _FIGURE.substitute(
         label=escaped(figure.label),
-        trend=_trend(figure.trend),
+        trend=trend_line(figure.trend),
         value=escaped(figure.value),
         more=more,
-    )
-
-
-def _trend(values: Sequence[float]) -> str:
-    """Return a line through the values, from 0 or the lowest negative value, without an id."""
-    if len(values) < 2:
-        return ""
-    low, high = min(0.0, *values), max(0.0, *values)
-    step, scale = 62 / (len(values) - 1), 18 / ((high - low) or 1)
-    points = " ".join(
-        f"{1 + step * place:.1f},{19 - scale * (value - low):.1f}"
-        for place, value in enumerate(values)
-    )
-    return (
-        '<svg aria-hidden="true" viewBox="0 0 64 20"><polyline fill="none" stroke="currentColor"'
-        f' stroke-width="1.5" stroke-linejoin="round" points="{points}"/></svg>'
     )
 
 

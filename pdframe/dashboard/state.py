@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe._moments import moment, named_period
-from pdframe._relative_times import absolute
+from pdframe._relative_times import absolute, is_counted
 from pdframe.errors import ArgumentError
 
 __all__ = [
@@ -29,7 +29,9 @@ __all__ = [
 
 USUAL_DAYS = 90
 """Length of the period where none is named."""
-_LAST_DAYS = re.compile(r"\s*last\s+(\d{1,4})\s+days\s*", re.IGNORECASE | re.ASCII)
+_LAST_DAYS = re.compile(r"\s*(?:last\s+)?(\d{1,4})\s*d(?:ays?)?\s*", re.IGNORECASE | re.ASCII)
+_ONE_DAY = ("today", "yesterday", "tomorrow")
+_TO_DATE = {"wtd": "this week", "mtd": "this month", "qtd": "this quarter", "ytd": "this year"}
 _LATEST = pd.Timestamp("2200-01-01", tz="UTC")
 """After every server's clock."""
 
@@ -123,7 +125,8 @@ def period_of(period: Any, now: pd.Timestamp, tz: str) -> Period:
     ----------
     period
         A year, quarter or month ("2026", "2026-Q2", "2026-06", a `pd.Period`), "this month", "last
-        quarter", "last 30 days" with today, a pair of days (since, until), or None: the last 90
+        quarter", "ytd"; a day ("2026-06-15", "yesterday"); "last 30 days" with today, "last Monday"
+        or "last 6 months": from that day to today; a pair of days (since, until); None: the last 90
         days.
     now
         The server's clock.
@@ -227,14 +230,22 @@ def _ends(
         return tomorrow - pd.Timedelta(int(days_long[1]), "D"), tomorrow
     if isinstance(period, tuple) and len(period) == 2:
         return _day(period[0], now, tz), _day(period[1], now, tz)
-    named = absolute(period, now.to_pydatetime(), tz, "period")
-    days = named_period(named, "period")
-    if days is None:
+    words = period.strip().casefold() if isinstance(period, str) else ""
+    named = absolute(_TO_DATE.get(words, period), now.to_pydatetime(), tz, "period")
+    if days := named_period(named, "period"):
+        return pd.Timestamp(days[0]), pd.Timestamp(days[1])
+    try:
+        since = _day(named, now, tz)
+    except ArgumentError:
         raise ArgumentError(
             f"period={period!r} is not a period. Write '2026', '2026-Q2', '2026-06', 'this month',"
-            " 'last quarter', 'last 30 days', or two days: ('2026-04-01', '2026-07-01')."
-        )
-    return pd.Timestamp(days[0]), pd.Timestamp(days[1])
+            " 'last quarter', 'last 30 days', 'ytd', or two days: ('2026-04-01', '2026-07-01')."
+        ) from None
+    next_day = since + pd.Timedelta(1, "D")
+    # "yesterday" is one day; what is counted from now ("last Monday", "last 6 months") goes on to
+    # today.
+    goes_on = is_counted(period) and words not in _ONE_DAY
+    return since, max(tomorrow, next_day) if goes_on else next_day
 
 
 def _day(when: Any, now: pd.Timestamp, tz: str) -> pd.Timestamp:

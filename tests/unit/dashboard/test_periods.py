@@ -30,6 +30,13 @@ TALLINN = "Europe/Tallinn"
         (None, "2026-04-03 to 2026-07-01", "2026-01-03 to 2026-04-02"),
         ("last 30 days", "2026-06-02 to 2026-07-01", "2026-05-03 to 2026-06-01"),
         ("Last 1 days", "2026-07-01 to 2026-07-01", "2026-06-30 to 2026-06-30"),
+        ("7d", "2026-06-25 to 2026-07-01", "2026-06-18 to 2026-06-24"),
+        ("yesterday", "2026-06-30 to 2026-06-30", "2026-06-29 to 2026-06-29"),
+        ("2026-06-15", "2026-06-15 to 2026-06-15", "2026-06-14 to 2026-06-14"),
+        ("last Monday", "2026-06-29 to 2026-07-01", "2026-06-26 to 2026-06-28"),
+        # As many days of the year before.
+        ("YTD", "2026-01-01 to 2026-07-01", "2025-01-01 to 2025-07-01"),
+        ("last 6 months", "2026-01-01 to 2026-07-01", "2025-07-03 to 2025-12-31"),
     ],
 )
 def test_a_period_has_full_days_and_one_before(period: Any, days: str, before: str) -> None:
@@ -44,7 +51,8 @@ def test_a_period_has_full_days_and_one_before(period: Any, days: str, before: s
         ("2026-08", "in the future"),
         ("2026-13", "not a period"),
         ("last Mondy", "Did you mean 'last monday'"),
-        ("yesterday", "is not a period"),
+        ("2026-07-05", "in the future"),
+        ("in 30 days", "in the future"),
         (("2026-05-01", "2026-05-01"), "is empty"),
         ("last 0 days", "is empty"),
     ],
@@ -55,9 +63,16 @@ def test_what_is_no_period_is_refused(period: Any, said: str) -> None:
 
 
 def test_what_is_no_period_is_known_without_a_clock() -> None:
-    for named in (None, "2026", "2199-Q1", "last 30 days", ("last Monday", "2026-07-01")):
+    for named in (
+        None,
+        "2026",
+        "2199-Q1",
+        "last 30 days",
+        "yesterday",
+        ("last Monday", "2026-07-01"),
+    ):
         check_period(named)
-    for other in ("last mnth", "yesterday", ("x", "y"), ["2026-01-01", "2026-02-01"]):
+    for other in ("last mnth", "2026-06-31", ("x", "y"), ["2026-01-01", "2026-02-01"]):
         with pytest.raises(ArgumentError, match="period="):
             check_period(other)
 
