@@ -241,8 +241,17 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self._changed()
 
     def _changed(self, *_: object) -> None:
-        if not self._is_choosing:
+        if self._is_choosing:
+            return
+        try:
             self._show()
+        except KeyboardInterrupt:
+            self._interrupted()
+
+    def _interrupted(self) -> None:
+        """Say that the kernel was interrupted while a control was answered."""
+        self._content.remove_class("pd-busy")
+        self._status.value = status("Interrupted: what is shown is what was shown before.")
 
     def _show(self) -> None:
         """Show the chosen view: from those that were drawn, else compute it."""
@@ -317,6 +326,9 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self._status.value = status(
                 f"The refresh failed; the figures are as before. {type(error).__name__}: {error}"
             )
+            return
+        except KeyboardInterrupt:
+            self._interrupted()
             return
         finally:
             self._refresh.disabled = False

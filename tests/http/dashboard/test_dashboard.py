@@ -246,6 +246,32 @@ def test_refresh_shows_what_changed_and_a_failed_one_keeps_the_figures(
     assert "Deals open" in shown(board)
 
 
+def test_an_interrupted_kernel_leaves_the_figures_and_no_spinner(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Data:
+        raise KeyboardInterrupt
+
+    answers = iter([lambda: data, interrupted])
+    board = Dashboard(lambda refresh: next(answers)(), period="2026-Q2")
+    before = figure(board, "New deals")
+    control(board, "Refresh").click()
+    said = html(board)
+    assert "Interrupted" in said
+    assert "pd-spinner" not in said.replace(module.STYLE, "")
+
+    monkeypatch.setattr(module, "view", interrupted)
+    views(board).value = "funnel"
+    said = html(board)
+    assert "Interrupted" in said
+    assert "pd-spinner" not in said.replace(module.STYLE, "")
+    assert figure(board, "New deals") == before
+    assert not control(board, "Refresh").disabled
+    monkeypatch.undo()
+    views(board).value = "velocity"
+    assert "Interrupted" not in html(board)
+
+
 def test_0_is_a_value_to_choose(data: Data) -> None:
     hours = pd.Series([0.0, 2.0] * len(data.deals))[: len(data.deals)]
     changed = replace(data, deals=data.deals.assign(Hours=hours), custom=["Hours"])
