@@ -115,12 +115,20 @@ def test_rows_and_totals_are_those_of_the_account(
     assert on_page
     assert on_page <= {note.partition(": ")[2] for note in written["notes"]}
     assert run.err.count("note: ") == len(written["notes"])
+    figures = [key_figures(report)]
     in_euros = run("report", str(report), "--period", "2026-Q2", "--rates", "ecb")
     assert in_euros["exit_code"] == 0
-    assert "EUR" in report.read_text("utf-8")
+    figures.append(key_figures(report))
+    assert "EUR" in figures[1]
+    assert figures[0] != figures[1]
     wrong = run("report", str(report), "--cancellations", "Cancelation date")
     assert wrong["exit_code"] == 2
     assert "Did you mean 'Cancellation date'?" in wrong["error"]["message"]
+
+
+def key_figures(page: Path) -> str:
+    """Return the first figures of a page."""
+    return page.read_text("utf-8").partition('<dl class="figures">')[2].partition("</dl>")[0]
 
 
 def test_changes_are_complete_and_keep_every_character(
