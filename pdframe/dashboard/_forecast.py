@@ -31,6 +31,8 @@ AHEAD = 3
 """Months that are forecast after the current one."""
 _CHOSEN = "chosen"
 """A column of deals: whether the reader chose them."""
+MANY_OPEN, FEWER_DRAWS = 10_000, 2_000
+"""Of that many open deals so few draws are enough: 10,000 take seconds at each choice."""
 
 
 class _Model:
@@ -45,6 +47,8 @@ class _Model:
         self._by = ["currency"] if data.rates is None else []
         if not chosen.is_all:
             self._by.append(_CHOSEN)
+        is_large = data.deals["status"].eq("open").sum() > MANY_OPEN
+        self._how = {"draws": FEWER_DRAWS} if is_large else {}
 
     def months(self) -> pd.DataFrame:
         """Return the forecast by month."""
@@ -91,6 +95,7 @@ class _Model:
         how = {"as_of": as_text(self._data.now), "history": "account.deal_history()"}
         until = f"until='{self.until}'"
         by = f", by={self._by!r}" if self._by else ""
+        by += "".join(f", {name}={value}" for name, value in self._how.items())
         own = [f"months['currency'] == {state.currency!r}"] if self._data.rates is None else []
         own += [] if chosen.is_all else ["months['chosen']"]
         lines += [
@@ -131,6 +136,7 @@ class _Model:
             history=data.history,
             common_sd=data.computed.get("common_sd"),
             tz=data.tz,
+            **self._how,
         )
         keep_common_sd(data, result)
         self._notes.add(*data.computed.get("common_sd notes", ()))

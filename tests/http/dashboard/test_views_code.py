@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from pdframe import sandbox
+from pdframe.dashboard import _forecast
 from pdframe.dashboard._data import Data, collect
 from pdframe.dashboard._overview import figures_of
 from pdframe.dashboard.state import EMPTY, State, filtered, period_of
@@ -96,6 +97,23 @@ def test_rates_are_in_the_code(showcase: sandbox.SandboxAccount, key: str) -> No
 
     for name, shown in one.frames.items():
         pd.testing.assert_frame_equal(ran[name].reset_index(drop=True), shown)
+
+
+def test_a_large_account_has_fewer_draws_in_its_figures_and_its_code(
+    showcase: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = collect(showcase)
+    every = view("forecast", data, state_of(data))
+    monkeypatch.setattr(_forecast, "MANY_OPEN", 10)
+    one = view("forecast", data, state_of(data))
+    ran = run(one.code, account=showcase)
+
+    assert "draws=2000" in one.code
+    assert "draws=" not in every.code
+    pd.testing.assert_frame_equal(ran["months"].reset_index(drop=True), one.frames["months"])
+    # The mean is exact, whatever is drawn.
+    assert (one.frames["months"]["mean"] == every.frames["months"]["mean"]).all()
+    assert (one.frames["months"]["p90"] != every.frames["months"]["p90"]).any()
 
 
 @pytest.mark.parametrize("choice", CHOICES)
