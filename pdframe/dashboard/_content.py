@@ -323,7 +323,7 @@ def _figure(figure: Figure) -> str:
         if line
     )
     return (
-        f"<div><dt>{unbroken(figure.label)}{trend_line(figure.trend)}</dt>"
+        f"<div><dt>{escaped(figure.label)}{trend_line(figure.trend)}</dt>"
         f'<dd class="pd-value">{unbroken(figure.value)}</dd>{said}</div>'
     )
 

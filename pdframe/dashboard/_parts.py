@@ -329,8 +329,8 @@ def days(number: Any) -> str:
 
 
 def trend_line(values: Sequence[float]) -> str:
-    """Return a line through values, from 0 or the lowest negative value, as SVG without an id; empty
-    where there are fewer than two.
+    """Return a line through values, from 0 or the lowest negative value, as SVG without an id;
+    empty where there are fewer than two.
     """
     if len(values) < 2:
         return ""

@@ -413,7 +413,7 @@ def _figure(figure: Figure) -> str:
         before = f"from {unbroken(figure.before)}"
         more += f'<dd class="change">{f"<b>{change}</b> " if change else ""}{before}</dd>'
     return _FIGURE.substitute(
-        label=unbroken(figure.label),
+        label=escaped(figure.label),
         trend=trend_line(figure.trend),
         value=unbroken(figure.value),
         more=more,

@@ -235,9 +235,9 @@ def test_figures_of_one_currency_name_the_amounts_of_the_others(
     later = months[months["period"] >= "2026-07-01"]
     said = figures["forecast", "Expected 2026-07 to 2026-09, EUR"].note
     assert said.startswith("besides ")
-    found = {one.split()[1]: one.split()[0] for one in said[len("besides ") :].split(", ")}
-    assert set(found) == {"GBP", "USD"}
-    for one, value in found.items():
+    by_name = {one.split()[1]: one.split()[0] for one in said[len("besides ") :].split(", ")}
+    assert set(by_name) == {"GBP", "USD"}
+    for one, value in by_name.items():
         mean = later.loc[later["currency"] == one, "mean"].sum()
         assert float(value.replace(",", "")) == pytest.approx(mean, rel=0.02)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from pdframe.dashboard import _content, page
+from pdframe.dashboard._forecast import _missing
 from pdframe.dashboard._parts import Figure, besides, unbroken
 from pdframe.dashboard._record import outside_of_range
 
@@ -68,3 +71,28 @@ def test_a_mean_outside_of_its_range_is_explained(mean: float, said: str | None)
     )
     notes = outside_of_range(rows, "Expected")
     assert [note.startswith(said or "") for note in notes] == ([True] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("sources", "rates", "said"),
+    [
+        (["changelog", "current"], None, ("besides 30 GBP", "")),
+        (["snapshots", "current"], None, ("besides 30 GBP", "without changelogs")),
+        ([], {"EUR": 1.0}, ("", "without changelogs")),
+    ],
+)
+def test_expected_revenue_says_what_it_leaves_out(
+    sources: list[str], rates: Any, said: tuple[str, str]
+) -> None:
+    visits = pd.DataFrame({"source": pd.Series(sources, dtype="str")})
+    data: Any = SimpleNamespace(rates=rates, visits=visits)
+    state: Any = SimpleNamespace(currency="EUR")
+    months = [f"2026-{month}-01" for month in ("11", "12", "12", "11")]
+    every = pd.DataFrame(
+        {
+            "period": pd.to_datetime(months),
+            "currency": ["EUR", "EUR", "GBP", "GBP"],
+            "mean": [1.0, 2.0, 30.0, 400.0],
+        }
+    )
+    assert _missing(data, state, every, every.iloc[[1]]) == said
