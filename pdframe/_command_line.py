@@ -6,11 +6,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
+import shutil
 import signal
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -134,6 +139,19 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
+def typed_command() -> str:
+    """Return how a shell in the working directory runs pdframe: by its name, where PATH has it."""
+    if shutil.which("pdframe"):
+        return "pdframe"
+    script = shutil.which("pdframe", path=sysconfig.get_path("scripts"))
+    if script is None:
+        return f"{shlex.quote(sys.executable)} -m pdframe"
+    path = Path(script)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path) if len(path.parts) > 1 else os.path.join(".", path))
+
+
 def report_error(error: PdframeError) -> None:
     """Print an error in one line on standard error."""
     print(f"pdframe: {type(error).__name__}: {error}", file=sys.stderr)
@@ -156,4 +174,5 @@ __all__ = [
     "report_error",
     "stopped_by_sigterm",
     "time_text",
+    "typed_command",
 ]

@@ -21,6 +21,7 @@ from pdframe._command_line import (
     UsageError,
     checking_usage,
     print_object,
+    typed_command,
 )
 from pdframe._command_output import (
     Result,
@@ -33,13 +34,14 @@ from pdframe._command_output import (
 from pdframe._fleet_command import run_fleet
 from pdframe._relative_times import absolute
 from pdframe._terminal import printable, sentences, terminal_width
+from pdframe._warnings import warn
 from pdframe.account import Account, connect
 from pdframe.bi._targets import target_of
 from pdframe.bi.export import check_choice
 from pdframe.cache.folder import default_cache_dir
-from pdframe.dashboard.page import check_report
+from pdframe.dashboard.page import check_report, write_report
 from pdframe.errors import ArgumentError, DataWarning
-from pdframe.metrics import changes_summary
+from pdframe.metrics import changes_summary, ecb_rates
 from pdframe.schema import TABLES, table_named, table_with_fields
 from pdframe.sync import CURRENT_NOTES
 
@@ -319,19 +321,24 @@ def _changes(options: argparse.Namespace) -> Result:
 
 def _report(options: argparse.Namespace) -> Result:
     with checking_usage():
-        # A mistyped path or period is refused before credentials are needed.
+        # A mistyped path or period, or a missing extra, is refused before credentials are needed.
         target = _report_file(options.file, options.theme, options.period)
+        rates = ecb_rates() if options.rates else None
     with _account(options) as account:
         try:
-            account.report(
+            _, notes = write_report(
+                account,
                 target,
                 period=options.period,
                 theme=options.theme,
+                rates=rates,
                 cancellations=options.cancellations,
             )
         except ArgumentError as error:
             # A column that deals lack, or a period in the future: known once they are loaded.
             raise UsageError(error) from None
+    for note in notes:
+        warn(note)
     size = target.stat().st_size
     rows = pd.DataFrame({"file": [str(target)], "bytes": [size]})
 
@@ -407,13 +414,14 @@ def _demo(options: argparse.Namespace) -> Result:
     }
 
     def end() -> None:
+        command = typed_command()
         print(report if isinstance(report, str) else f"Open in a browser: {report.as_uri()}")
         print(
             f"\nParquet, a folder a table: {cache}\n"
             "Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...\n"
-            "                           pdframe sync\n"
+            f"                           {command} sync\n"
             "Six notebooks, one question each:\n\n"
-            "    pdframe notebooks pdframe-notebooks"
+            f"    {command} notebooks pdframe-notebooks"
         )
 
     rows = pd.concat([first.assign(sync="first"), second.assign(sync="a week later")])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
-from typing import NoReturn
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
 
 _EPILOG = """\
 environment:
@@ -21,6 +24,10 @@ exit codes:
   4    out of API tokens: run it again after resume_at, and it resumes
   130  interrupted
 """
+
+
+_TOKEN = re.compile(r"--?[a-z_-]*(?:token|key)(?:=|$)|PIPEDRIVE_API_TOKEN=", re.IGNORECASE)
+"""A word by which a user would pass a token; no command takes one."""
 
 
 class UsageExit(SystemExit):
@@ -44,6 +51,76 @@ class _Parser(argparse.ArgumentParser):
         self._print_message(f"{self.prog}: error: {message}\n", sys.stderr)
         raise UsageExit(message)
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a value that is no choice, and suggest the nearest one."""
+        if action.choices is not None and value not in action.choices:
+            names = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action,
+                f"invalid choice: {value!r}.{_meant(str(value), names)} Choose from"
+                f" {', '.join(names)}.",
+            )
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; raise `UsageExit` where it is wrong.
+
+    Parameters
+    ----------
+    arguments
+        The words after `pdframe`; None: those of this process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    top = parser()
+    if any(_TOKEN.match(word) for word in words):
+        # Neither this message nor another one may show the value.
+        top.error(
+            "the token comes from the environment variable PIPEDRIVE_API_TOKEN, never from the"
+            " command line, which other users can read"
+        )
+    options, unknown = top.parse_known_args(words)
+    if options.command is None:
+        missing = "the following arguments are required: COMMAND"
+        if words:
+            top.error(missing)
+        top.print_help(sys.stderr)
+        raise UsageExit(missing)
+    if unknown:
+        hint = _hint(words, unknown, _options(top, options.command))
+        top.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
+
+
+def _options(top: argparse.ArgumentParser, command: str) -> list[str]:
+    """Return the options of a command."""
+    (commands,) = (
+        action for action in top._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return [name for action in commands.choices[command]._actions for name in action.option_strings]
+
+
+def _hint(words: Sequence[str], unknown: Sequence[str], options: Collection[str]) -> str:
+    """Return what a user meant by arguments that no command takes."""
+    first = unknown[0]
+    if first.startswith("-"):
+        meant = _meant(first.partition("=")[0], options)
+        return f".{meant}" if meant else ""
+    # The words of a value without quotes: --period last quarter.
+    place = words.index(first) if first in words else 0
+    before = words[max(place - 2, 0) : place]
+    if before and before[-1].startswith("--") and "=" in before[-1]:
+        before = before[-1].split("=", 1)
+    if len(before) == 2 and before[0].startswith("--") and not before[1].startswith("-"):
+        value = " ".join([before[1], *unknown])
+        return f'. Quote a value of several words: {before[0]} "{value}"'
+    example = ': --period "last quarter"' if "--period" in options else ""
+    return f". Quote a value of several words{example}"
+
+
+def _meant(given: str, names: Collection[str]) -> str:
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
@@ -54,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     demo = commands.add_parser(
         "demo", help="load, label and cache a synthetic company; needs no account"
@@ -171,10 +248,17 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--period",
         metavar="PERIOD",
-        help="2026, 2026-Q2, 2026-06, last quarter, last 30 days ... (default: the last 90 days)",
+        help='2026, 2026-Q2, 2026-06, "last quarter", "last 30 days" ... (default: the last 90'
+        " days)",
     )
     report.add_argument(
         "--theme", choices=["light", "dark"], help="colours (default: the reader's setting)"
+    )
+    report.add_argument(
+        "--rates",
+        choices=["ecb"],
+        help="ecb: add up all currencies in euros, by the rates of the European Central Bank"
+        " (default: counts are of all currencies, charts of the account's)",
     )
     report.add_argument(
         "--cancellations",
@@ -239,4 +323,4 @@ def _count(text: str) -> int:
     return number
 
 
-__all__ = ["UsageExit", "parser"]
+__all__ = ["UsageExit", "parse", "parser"]

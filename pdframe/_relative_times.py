@@ -43,6 +43,7 @@ _PERIOD = re.compile(rf"(?:the )?(?P<which>this|last|next) (?P<length>{'|'.join(
 _END = re.compile(rf"(?:the )?end of (?:the |this )?(?P<length>{'|'.join(_FREQUENCIES)})")
 # "7m" may be either.
 _UNCLEAR = re.compile(r"(?P<count>\d{1,6}) ?m(?: ago)?")
+_QUARTER = re.compile(r"q ?(?P<number>[1-4])(?:[ /-]*(?P<year>\d{4}))?")
 _DATED = re.compile(r"[-+]?\d{4}")
 _EXAMPLES = ("today", "yesterday", "last Monday", "7 days ago", "7d", "this month", "last quarter")
 
@@ -103,7 +104,7 @@ def absolute(when: Any, now: datetime, tz: str, name: str) -> Any:
         return _period(today, ending["length"])
     if (counted := _COUNTED.fullmatch(words)) and (ago := _ago(counted)) is not None:
         return _counted(instant, ago, _LENGTHS[counted["length"]], f"{name}={when!r}")
-    raise ArgumentError(f"{name}={when!r} is not a time.{_meant(words)} {_forms()}")
+    raise ArgumentError(f"{name}={when!r} is not a time.{_meant(words, today)} {_forms()}")
 
 
 def _words(when: str) -> str:
@@ -151,7 +152,10 @@ def _outside(is_past: bool) -> str:
     return "before the first year" if is_past else "after the last year"
 
 
-def _meant(words: str) -> str:
+def _meant(words: str, today: date) -> str:
+    if quarter := _QUARTER.fullmatch(words):
+        year = quarter["year"] or today.year
+        return f" Did you mean '{year}-Q{quarter['number']}'?"
     if unclear := _UNCLEAR.fullmatch(words):
         count = unclear["count"]
         return f" Did you mean '{count} months ago' or '{count} minutes ago'?"

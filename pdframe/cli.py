@@ -29,7 +29,7 @@ from pdframe._command_line import (
     report_error,
     stopped_by_sigterm,
 )
-from pdframe._parser import UsageExit, parser
+from pdframe._parser import UsageExit, parse, parser
 from pdframe.errors import PdframeError
 
 _BROKEN_PIPE = 141
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        options = parser().parse_args(arguments)
+        options = parse(arguments)
     except UsageExit as stopped:
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
             print_object(None, USAGE, error=described_error("UsageError", stopped.message))

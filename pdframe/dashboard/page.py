@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,7 +36,7 @@ from pdframe.dashboard.views import VIEWS, main_currency, view
 from pdframe.errors import ArgumentError, PdframeError
 from pdframe.metrics.currency import RateTable
 
-__all__ = ["check_report", "page", "report"]
+__all__ = ["check_report", "page", "report", "write_report"]
 
 _Refresh: TypeAlias = Literal["full"] | bool | None
 Theme: TypeAlias = Literal["light", "dark"]
@@ -205,8 +206,8 @@ def report(
     Raises
     ------
     ArgumentError
-        `path` does not end in .html or its folder is missing, `period` is none or in the future,
-        or there is no such `theme` or column `cancellations`.
+        `path` does not end in .html, its folder is missing or cannot be written, `period` is none
+        or in the future, or there is no such `theme` or column `cancellations`.
     ImportError
         matplotlib is not installed.
     PdframeError
@@ -218,17 +219,40 @@ def report(
     >>> print(file.name, file.read_text()[:15])
     report.html <!DOCTYPE html>
     """
+    file, _ = write_report(
+        self,
+        path,
+        period=period,
+        theme=theme,
+        rates=rates,
+        cancellations=cancellations,
+        refresh=refresh,
+    )
+    return file
+
+
+def write_report(
+    account: Reporting,
+    path: str | os.PathLike[str],
+    *,
+    period: Any = None,
+    theme: Theme | None = None,
+    rates: RateTable | None = None,
+    cancellations: str | None = None,
+    refresh: _Refresh = None,
+) -> tuple[Path, list[str]]:
+    """Write a report as `report` does; return the file and the notes of the page."""
     target = check_report(path, theme, period)
-    data = collect(self, refresh=refresh, rates=rates, cancellations=cancellations)
+    data = collect(account, refresh=refresh, rates=rates, cancellations=cancellations)
     state = State(period_of(period, data.now, data.tz), currency=main_currency(data))
-    _issue_forecast(self, data)
-    content = page(data, state, theme)
+    _issue_forecast(account, data)
+    content, notes = page(data, state, theme)
     _delete_leftovers(target)
     try:
         write_atomic(target, content.encode("utf-8", "replace"))
     except OSError as error:
         raise ArgumentError(f"{target} cannot be written: {error.strerror}.") from None
-    return target
+    return target, notes
 
 
 def _delete_leftovers(target: Path) -> None:
@@ -269,6 +293,15 @@ def check_report(
     if not target.parent.is_dir() or target.is_dir():
         what = "is a folder" if target.is_dir() else f"has no folder {target.parent}: create it"
         raise ArgumentError(f"path={str(path)!r} {what}.")
+    try:
+        # Permissions do not say whether a file system takes files.
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise ArgumentError(
+            f"path={str(path)!r} cannot be written: {target.parent} takes no files"
+            f" ({error.strerror}). Nothing was requested."
+        ) from None
     if theme is not None and theme not in _THEMES:
         raise ArgumentError(f"theme={theme!r} must be 'light', 'dark' or None.")
     check_period(period)
@@ -282,8 +315,8 @@ def check_report(
     return target
 
 
-def page(data: Data, state: State, theme: Theme | None = None) -> str:
-    """Return the page of all views."""
+def page(data: Data, state: State, theme: Theme | None = None) -> tuple[str, list[str]]:
+    """Return the page of all views, and its notes, each with the title of its view."""
     every = [_in_short(view(key, data, state)) for key in VIEWS]
     every[0] = replace(every[0], figures=(*every[0].figures, *_main_figures(every[1:])))
     parts = [_Part(one, theme) for one in every]
@@ -292,7 +325,7 @@ def page(data: Data, state: State, theme: Theme | None = None) -> str:
     sections.append(_section(*_NOTES, _notes(notes)))
     headings = [*((part.view.key, part.view.title) for part in parts), _NOTES]
     now = data.now.tz_convert(data.tz)
-    return _PAGE.substitute(
+    shown = _PAGE.substitute(
         title=escaped(data.company),
         style=_style(theme),
         period=state.period.text,
@@ -302,6 +335,16 @@ def page(data: Data, state: State, theme: Theme | None = None) -> str:
         links="".join(f'<li><a href="#{key}">{escaped(title)}</a></li>' for key, title in headings),
         views="\n".join(sections),
     )
+    return shown, _titled(parts)
+
+
+def _titled(parts: Iterable[_Part]) -> list[str]:
+    """Return the notes of all views with the title of the first that has it, each once."""
+    titles: dict[str, str] = {}
+    for part in parts:
+        for note in part.notes:
+            titles.setdefault(note, part.view.title)
+    return [f"{title}: {note}" for note, title in titles.items()]
 
 
 def _in_short(one: View) -> View:

@@ -32,8 +32,6 @@ USUAL_DAYS = 90
 _LAST_DAYS = re.compile(r"\s*(?:last\s+)?(\d{1,4})\s*d(?:ays?)?\s*", re.IGNORECASE | re.ASCII)
 _ONE_DAY = ("today", "yesterday", "tomorrow")
 _TO_DATE = {"wtd": "this week", "mtd": "this month", "qtd": "this quarter", "ytd": "this year"}
-_LATEST = pd.Timestamp("2200-01-01", tz="UTC")
-"""After every server's clock."""
 
 
 class Empty(Enum):
@@ -159,7 +157,8 @@ def period_of(period: Any, now: pd.Timestamp, tz: str) -> Period:
 
 def check_period(period: Any) -> None:
     """Raise `ArgumentError` where a user names no period: the server's clock need not be known."""
-    _ends(period, _LATEST, "UTC", _LATEST.tz_localize(None))
+    now = pd.Timestamp.now("UTC")
+    _ends(period, now, "UTC", now.tz_localize(None).normalize())
 
 
 def filtered(deals: pd.DataFrame, state: State) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import threading
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pdframe import sandbox
+from pdframe._command_line import typed_command
 from pdframe.cli import main
 from tests.helpers.faults_by_path import ctrl_c_interrupts
 from tests.helpers.proxy import refusing, through_proxy
@@ -28,7 +30,10 @@ def environment(
     return account
 
 
-def test_demo_shows_the_complete_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_demo_shows_the_complete_path(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(made_script(tmp_path / "bin")))
     assert main(["demo", "--deals", "1200", "--quiet", "--cache-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     first, second = (
@@ -43,6 +48,42 @@ def test_demo_shows_the_complete_path(capsys: pytest.CaptureFixture[str], tmp_pa
     assert report.stat().st_mode & 0o777 == 0o600
     assert "Kaskaad" in report.read_text("utf-8")
     assert said.splitlines()[-1].strip() == "pdframe notebooks pdframe-notebooks"
+
+
+def made_script(folder: Path) -> Path:
+    """Make a folder with a `pdframe` that a shell would run."""
+    folder.mkdir(parents=True)
+    (folder / "pdframe").touch(0o755)
+    return folder
+
+
+def test_a_command_is_shown_as_a_shell_finds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scripts = made_script(tmp_path / "of mine" / ".venv" / "bin")
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(scripts))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(scripts))
+    assert typed_command() == "pdframe"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert typed_command() == "'of mine/.venv/bin/pdframe'"
+    monkeypatch.chdir(tmp_path / "of mine")
+    assert typed_command() == ".venv/bin/pdframe"
+    monkeypatch.chdir(scripts)
+    assert typed_command() == "./pdframe"
+    monkeypatch.chdir("/")
+    (scripts / "pdframe").unlink()
+    assert typed_command() == f"{sys.executable} -m pdframe"
+
+
+def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("usage: pdframe")
+    assert "write one HTML page" in err
 
 
 def test_sync_and_status(

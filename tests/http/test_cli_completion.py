@@ -58,6 +58,7 @@ def test_bash_completes_commands_options_tables_files_and_choices(
     assert completed(script, tmp_path, "pdframe", "report", "cl") == ["clients.toml"]
     assert completed(script, tmp_path, "pdframe", "report", "--th") == ["--theme"]
     assert completed(script, tmp_path, "pdframe", "report", "--theme", "") == ["light", "dark"]
+    assert completed(script, tmp_path, "pdframe", "report", "--rates", "") == ["ecb"]
     assert completed(script, tmp_path, "pdframe", "report", "--period", "") == []
     assert completed(script, tmp_path, "pdframe", "dance", "") == []
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,9 +109,26 @@ def test_rows_and_totals_are_those_of_the_account(
     written = run("report", str(report), "--period", "2026-Q2")
     assert written["rows"] == [{"file": str(report), "bytes": report.stat().st_size}]
     assert written["totals"] == {"file": str(report), "bytes": report.stat().st_size}
+    items = re.findall(r"<li>(.*?)</li>", report.read_text("utf-8").partition('id="notes"')[2])
+    on_page = {html.unescape(item) for item in items}
+    assert "Forecast" in {note.split(": ")[0] for note in written["notes"]}
+    assert on_page
+    assert on_page <= {note.partition(": ")[2] for note in written["notes"]}
+    assert run.err.count("note: ") == len(written["notes"])
+    figures = [key_figures(report)]
+    in_euros = run("report", str(report), "--period", "2026-Q2", "--rates", "ecb")
+    assert in_euros["exit_code"] == 0
+    figures.append(key_figures(report))
+    assert "EUR" in figures[1]
+    assert figures[0] != figures[1]
     wrong = run("report", str(report), "--cancellations", "Cancelation date")
     assert wrong["exit_code"] == 2
     assert "Did you mean 'Cancellation date'?" in wrong["error"]["message"]
+
+
+def key_figures(page: Path) -> str:
+    """Return the first figures of a page."""
+    return page.read_text("utf-8").partition('<dl class="figures">')[2].partition("</dl>")[0]
 
 
 def test_changes_are_complete_and_keep_every_character(
@@ -160,6 +179,33 @@ def test_demo_and_notebooks_print_one_object_too(run: Command, tmp_path: Path) -
         (["sync", "--company", "a b"], "ArgumentError", "The company is its name alone"),
         (["fields"], "UsageError", "the following arguments are required: TABLE"),
         (["dance"], "UsageError", "invalid choice: 'dance'"),
+        (["snyc"], "UsageError", "Did you mean 'sync'?"),
+        (["export", "bi", "--format", "cvs"], "UsageError", "Did you mean 'csv'?"),
+        (["report", "page.html", "--perod", "2026"], "UsageError", "Did you mean '--period'?"),
+        (["report", "page.html", "--period", "Q2"], "ArgumentError", "-Q2'?"),
+        (["report", "/proc/page.html"], "ArgumentError", "'/proc/page.html'"),
+        (["report", "a.html", "--rates", "fed"], "UsageError", "invalid choice: 'fed'"),
+        (
+            ["report", "a.html", "--period", "last", "quarter"],
+            "UsageError",
+            'Quote a value of several words: --period "last quarter"',
+        ),
+        (
+            ["report", "a.html", "--period=last", "quarter"],
+            "UsageError",
+            'Quote a value of several words: --period "last quarter"',
+        ),
+        (
+            ["report", "--period", "last", "month", "a.html"],
+            "UsageError",
+            'Quote a value of several words: --period "last quarter"',
+        ),
+        (["fields", "Deal", "type"], "UsageError", "Quote a value of several words"),
+        (["sync", "--token", "0" * 40], "UsageError", "PIPEDRIVE_API_TOKEN"),
+        (["--api-token", "0" * 40, "sync"], "UsageError", "PIPEDRIVE_API_TOKEN"),
+        (["fleet", f"--api_token={'0' * 40}"], "UsageError", "PIPEDRIVE_API_TOKEN"),
+        (["sync", f"PIPEDRIVE_API_TOKEN={'0' * 40}"], "UsageError", "PIPEDRIVE_API_TOKEN"),
+        ([], "UsageError", "the following arguments are required: COMMAND"),
     ],
 )
 def test_a_mistake_of_the_caller_exits_2_before_credentials(
@@ -173,6 +219,15 @@ def test_a_mistake_of_the_caller_exits_2_before_credentials(
     assert said in shown["error"]["message"]
     assert said in run.err
     assert "0" * 40 not in json.dumps(shown) + run.err
+
+
+def test_rates_without_their_extra_exit_2_before_credentials(
+    monkeypatch: pytest.MonkeyPatch, run: Command
+) -> None:
+    monkeypatch.setitem(sys.modules, "currency_converter", None)
+    shown = run("report", "page.html", "--rates", "ecb")
+    assert shown["exit_code"] == 2
+    assert 'pip install "pdframe[ecb]"' in shown["error"]["message"]
 
 
 def test_no_credentials_is_a_failure(run: Command) -> None:

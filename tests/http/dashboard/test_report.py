@@ -175,6 +175,15 @@ def test_what_no_report_can_be_made_of_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="this system has no /proc")
+def test_a_folder_that_takes_no_files_costs_no_request(account: sandbox.SandboxAccount) -> None:
+    before = account.server.stats.requests
+    with pytest.raises(ArgumentError, match=r"'/proc/report.html' cannot be written: /proc takes"):
+        account.report("/proc/report.html")
+
+    assert account.server.stats.requests == before
+
+
 def test_a_mistyped_period_costs_no_request(
     account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:

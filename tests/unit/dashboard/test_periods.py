@@ -75,6 +75,8 @@ def test_what_is_no_period_is_known_without_a_clock() -> None:
     for other in ("last mnth", "2026-06-31", ("x", "y"), ["2026-01-01", "2026-02-01"]):
         with pytest.raises(ArgumentError, match="period="):
             check_period(other)
+    with pytest.raises(ArgumentError, match=rf"Did you mean '{pd.Timestamp.now('UTC'):%Y}-Q2'\?"):
+        check_period("Q2")
 
 
 def test_a_number_that_rounds_to_0_has_no_sign() -> None:
