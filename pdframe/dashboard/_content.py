@@ -14,7 +14,16 @@ import pandas as pd
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._chosen import like
 from pdframe.dashboard._data import Data
-from pdframe.dashboard._parts import Figure, Table, View, amount, escaped, table, trend_line
+from pdframe.dashboard._parts import (
+    Figure,
+    Table,
+    View,
+    amount,
+    escaped,
+    table,
+    trend_line,
+    unbroken,
+)
 from pdframe.errors import PdframeError
 
 if TYPE_CHECKING:
@@ -58,6 +67,7 @@ _COMMON = """
 @container (max-width: 1100px) { .pdframe-dashboard .pd-figures > div { flex-basis: 21%; } }
 @container (max-width: 560px) { .pdframe-dashboard .pd-figures > div { flex-basis: 40%; } }
 .pdframe-dashboard .pd-before { font-size: 12.5px; color: var(--pd-faint); }
+.pdframe-dashboard .date { white-space: nowrap; }
 .pdframe-dashboard .pd-before b { color: var(--pd-ink); font-weight: 600; }
 .pdframe-dashboard .pd-charts { display: grid; gap: 14px; margin: 0 0 6px;
   grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); }
@@ -305,16 +315,16 @@ def _html(
 
 
 def _figure(figure: Figure) -> str:
-    change = f"<b>{escaped(figure.change)}</b>" if figure.change else ""
-    before = f"before: {escaped(figure.before)}" if figure.before else ""
+    change = f"<b>{escaped(figure.signed_change)}</b>" if figure.change else ""
+    before = f"before: {unbroken(figure.before)}" if figure.before else ""
     said = "".join(
         f'<dd class="pd-before">{line}</dd>'
-        for line in (change, before, escaped(figure.note))
+        for line in (unbroken(figure.note), change, before)
         if line
     )
     return (
         f"<div><dt>{escaped(figure.label)}{trend_line(figure.trend)}</dt>"
-        f'<dd class="pd-value">{escaped(figure.value)}</dd>{said}</div>'
+        f'<dd class="pd-value">{unbroken(figure.value)}</dd>{said}</div>'
     )
 
 

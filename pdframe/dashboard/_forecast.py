@@ -18,11 +18,19 @@ from pdframe.dashboard._parts import (
     Table,
     View,
     amount,
+    besides,
     count,
     share,
     table,
 )
-from pdframe.dashboard._record import last_forecasts, record_figure, record_table
+from pdframe.dashboard._record import (
+    OUTCOMES,
+    RANGE,
+    last_forecasts,
+    outside_of_range,
+    record_figure,
+    record_table,
+)
 from pdframe.dashboard.state import State
 
 __all__ = ["forecast", "keep_common_sd", "until_month"]
@@ -50,9 +58,10 @@ class _Model:
         is_large = data.deals["status"].eq("open").sum() > MANY_OPEN
         self._how = {"draws": FEWER_DRAWS} if is_large else {}
 
-    def months(self) -> pd.DataFrame:
-        """Return the forecast by month."""
-        return self._own(self._of(metrics.forecast))
+    def months(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the forecast by month, in the chosen currency and in every one."""
+        every = self._of(metrics.forecast)
+        return self._own(every), self._own(every, is_of_all=True)
 
     def draws(self) -> pd.DataFrame:
         """Return the draws counted the ranges; those of another quota are the same."""
@@ -142,9 +151,10 @@ class _Model:
         self._notes.add(*data.computed.get("common_sd notes", ()))
         return result
 
-    def _own(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of the chosen deals in the chosen currency."""
-        own = rows if self._data.rates is not None else in_currency(rows, self._state.currency)
+    def _own(self, rows: pd.DataFrame, *, is_of_all: bool = False) -> pd.DataFrame:
+        """Return the rows of the chosen deals in the chosen currency, or in all."""
+        is_of_all |= self._data.rates is not None
+        own = rows if is_of_all else in_currency(rows, self._state.currency)
         if _CHOSEN in own.columns:
             own = like(own[own[_CHOSEN].astype(bool)], own).drop(columns=_CHOSEN)
         return own
@@ -154,7 +164,7 @@ def forecast(data: Data, state: State) -> View:
     """The range of revenue that the coming months may bring, its record, and the deals in it."""
     chosen, notes = Chosen(data, state), Notes()
     model = _Model(data, state, chosen, notes)
-    months, each = model.months(), model.each()
+    (months, every), each = model.months(), model.each()
     if months.empty:
         return View(
             "forecast",
@@ -165,23 +175,27 @@ def forecast(data: Data, state: State) -> View:
     urls = data.deals.set_index("id")["url"]
     record = last_forecasts(data.record, state.currency) if chosen.is_all else None
     later = months.iloc[1:] if len(months) > 1 else months
+    is_converted = data.rates is not None
     figures = [
         Figure(
             f"Expected {later['period'].iloc[0]:%Y-%m} to {model.until}, {state.currency}",
             amount(later["mean"].sum()),
+            note="; ".join(filter(None, _missing(data, state, every, later))),
         ),
-        Figure("Open deals", count(months["deals_open"].max())),
+        Figure(
+            "Open deals" if is_converted else f"Open deals, {state.currency}",
+            count(months["deals_open"].max()),
+        ),
         record_figure(record),
     ]
+    notes.add(*outside_of_range(months, "Expected"))
     by_month = table(
-        f"Forecast by month, {state.currency}",
+        f"Forecast by month, {state.currency}: {RANGE}",
         months.assign(month=months["period"].dt.strftime("%Y-%m")),
         {
             "month": "Month",
             "won_already": ("Won already", amount),
-            "p10": ("9 of 10 above", amount),
-            "mean": ("Expected", amount),
-            "p90": ("1 of 10 above", amount),
+            **OUTCOMES,
         },
     )
     tables = [
@@ -210,6 +224,7 @@ def forecast(data: Data, state: State) -> View:
         figures.append(Figure(f"Quota reached in {goal['period'].iloc[0]:%Y-%m}", _chance(goal)))
     if record is not None:
         tables.append(record_table(record, state.currency))
+        notes.add(*outside_of_range(record, "What was expected"))
     return View(
         "forecast",
         "Forecast",
@@ -238,6 +253,16 @@ def forecast(data: Data, state: State) -> View:
             ),
         ),
     )
+
+
+def _missing(data: Data, state: State, every: pd.DataFrame, later: pd.DataFrame) -> tuple[str, str]:
+    """Return what the expected revenue leaves out: other currencies, and changelogs."""
+    beside = ""
+    if data.rates is None:
+        others = every[every["period"].isin(later["period"])]
+        beside = besides(others.groupby("currency")["mean"].sum(), state.currency)
+    has_changelogs = data.visits["source"].eq("changelog").fillna(False).any()
+    return beside, "" if has_changelogs else "without changelogs"
 
 
 def until_month(data: Data) -> pd.Period:

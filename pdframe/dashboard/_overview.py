@@ -14,6 +14,7 @@ from pdframe.dashboard._parts import (
     Figure,
     Table,
     amount,
+    besides,
     change,
     count,
     days,
@@ -64,23 +65,18 @@ def figures_of(
     """
     now, before = _both(data, state, deals)
     currency = state.currency
-    others = [
-        f"{amount(row['won_value'])} {row['currency']}"
-        for _, row in now.by_currency.iterrows()
-        if row["currency"] != currency and row["won_value"]
-    ]
-    beside = f"besides {', '.join(others)}" if others else ""
 
-    def sums(label: str, name: str, money: str | None = None, note: str = "") -> Figure:
+    def sums(label: str, name: str, money: str | None = None) -> Figure:
         new, old = now.of(name, money), before.of(name, money)
         write = count if money is None else amount
         trend = _trend(months, name, money)
+        note = "" if money is None else besides(now.by_currency.set_index("currency")[name], money)
         return Figure(label, write(new), write(old), change(new, old), note, trend)
 
     return (
         sums("New deals", "created"),
         sums("Deals won", "won"),
-        sums(f"Won, {currency}", "won_value", currency, beside),
+        sums(f"Won, {currency}", "won_value", currency),
         Figure(
             "Win rate",
             share(now.win_rate),
@@ -180,4 +176,8 @@ def _longer(now: _Totals, before: _Totals) -> str:
 
 def _points(now: _Totals, before: _Totals) -> str:
     new, old = now.win_rate, before.win_rate
-    return "" if new is None or old is None else f"{round(100 * (new - old)):+d} points"
+    if new is None or old is None:
+        return ""
+    # Of the shares that are shown: those of others differ by one.
+    shown, shown_before = (int(share(one).removesuffix("%")) for one in (new, old))
+    return f"{shown - shown_before:+d} points"

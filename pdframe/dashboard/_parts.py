@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ __all__ = [
     "Table",
     "View",
     "amount",
+    "besides",
     "change",
     "count",
     "days",
@@ -32,6 +34,7 @@ __all__ = [
     "share",
     "table",
     "trend_line",
+    "unbroken",
 ]
 
 NONE = "–"
@@ -39,6 +42,7 @@ _WIDEST = 120
 """Characters of a cell."""
 LONG = 36
 """Characters of a cell that is broken into lines."""
+_DATE = re.compile(r"\b\d{4}-\d\d(?:-\d\d)?\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,11 @@ class Figure:
     change: str = ""
     note: str = ""
     trend: tuple[float, ...] = ()
+
+    @property
+    def signed_change(self) -> str:
+        """The change, with the minus sign of print."""
+        return self.change.replace("-", "\N{MINUS SIGN}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +262,11 @@ def escaped(text: object) -> str:
     return html.escape(printable(str(text)), quote=True)
 
 
+def unbroken(text: str) -> str:
+    """Return text as `escaped` does; no line ends within a date or a month."""
+    return _DATE.sub(r'<span class="date">\g<0></span>', escaped(text))
+
+
 def lines(text: str) -> str:
     """Return text of several lines, safe as `escaped` text is."""
     return "\n".join(map(escaped, text.split("\n")))
@@ -279,6 +293,24 @@ def count(number: Any) -> str:
 def amount(number: Any) -> str:
     """Return money without its currency, rounded to whole units."""
     return NONE if pd.isna(number) else f"{round(float(number)):,}"
+
+
+def besides(amounts: pd.Series[Any], currency: str | None) -> str:
+    """Return the amounts of other currencies, as the note of a figure of one.
+
+    Parameters
+    ----------
+    amounts
+        Amounts by currency; those that round to 0 are left out.
+    currency
+        That of the figure.
+    """
+    others = [
+        f"{amount(value)} {one}"
+        for one, value in amounts.set_axis(amounts.index.astype("str").fillna(NONE)).items()
+        if one != currency and pd.notna(value) and round(float(value))
+    ]
+    return f"besides {', '.join(others)}" if others else ""
 
 
 def change(new: float, old: float) -> str:

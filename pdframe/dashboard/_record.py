@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import pandas as pd
 
 from pdframe.dashboard._chosen import like
 from pdframe.dashboard._parts import Figure, Table, amount, table
 
-__all__ = ["last_forecasts", "of_all_deals", "record_figure", "record_table"]
+__all__ = [
+    "OUTCOMES",
+    "RANGE",
+    "last_forecasts",
+    "of_all_deals",
+    "outside_of_range",
+    "record_figure",
+    "record_table",
+]
 
 _NONE = "no month of an issued forecast is over; reports and account.forecast() keep theirs"
 _METHOD = "hazard"
 """The method of the views' forecasts."""
+OUTCOMES = MappingProxyType(
+    {
+        "p10": ("P10", amount),
+        "p50": ("Middle (P50)", amount),
+        "p90": ("P90", amount),
+        "mean": ("Expected (mean)", amount),
+    }
+)
+"""Columns of a forecast, as tables write them; charts have the same words."""
+RANGE = "8 of 10 outcomes are from P10 to P90"
 
 
 def of_all_deals(record: pd.DataFrame) -> pd.Series[bool]:
@@ -47,6 +67,30 @@ def last_forecasts(record: pd.DataFrame | None, currency: str | None) -> pd.Data
     return like(rows.drop_duplicates("period").drop(columns="order"), record)
 
 
+def outside_of_range(rows: pd.DataFrame, what: str) -> tuple[str, ...]:
+    """Return notes on the means that are shown outside their own range.
+
+    Parameters
+    ----------
+    rows
+        Periods, with p10, p90 and mean.
+    what
+        What the mean is, to begin a sentence.
+    """
+    shown = rows[["p10", "mean", "p90"]].astype("float64").round()
+    months = rows["period"].dt.strftime("%Y-%m")
+    sides = (
+        (shown["mean"] > shown["p90"], "above P90", "with a small chance lifts"),
+        (shown["mean"] < shown["p10"], "below P10", "with a small risk of loss lowers"),
+    )
+    return tuple(
+        f"{what} is {side} in {', '.join(sorted(months[outside]))}: it is a mean, which a large"
+        f" deal {why}."
+        for outside, side, why in sides
+        if outside.any()
+    )
+
+
 def record_figure(rows: pd.DataFrame | None) -> Figure:
     """Return how often the actual was within the range of 8 in 10."""
     if rows is None:
@@ -73,9 +117,7 @@ def record_table(rows: pd.DataFrame, currency: str | None) -> Table:
         {
             "month": "Month",
             "issued": "Issued",
-            "p10": ("9 of 10 above", amount),
-            "mean": ("Expected", amount),
-            "p90": ("1 of 10 above", amount),
+            **OUTCOMES,
             "actual": ("Actual", amount),
             "within": "Within the range",
         },

@@ -12,7 +12,17 @@ from pdframe import metrics
 from pdframe.dashboard import _charts as charts
 from pdframe.dashboard._chosen import Chosen, Notes, arguments, in_currency, script
 from pdframe.dashboard._data import Data
-from pdframe.dashboard._parts import Chart, Counted, Figure, View, amount, change, count, table
+from pdframe.dashboard._parts import (
+    Chart,
+    Counted,
+    Figure,
+    View,
+    amount,
+    besides,
+    change,
+    count,
+    table,
+)
 from pdframe.dashboard.state import State
 
 __all__ = ["revenue"]
@@ -53,7 +63,7 @@ def revenue(data: Data, state: State) -> View:
     return View(
         "revenue",
         "Recurring revenue",
-        _figures(mrr, in_currency(before, state.currency), state.currency),
+        _figures(data, state, schedule, before),
         (
             Chart("Monthly recurring revenue", partial(charts.mrr, mrr), table=rows.caption),
             Chart("How it moved", partial(charts.movements, moved, data.now), table=rows.caption),
@@ -82,21 +92,40 @@ def _last_month(until: pd.Timestamp) -> pd.Period:
     return (until - pd.Timedelta(1, "D")).to_period("M")
 
 
-def _figures(mrr: pd.DataFrame, before: pd.DataFrame, currency: str | None) -> tuple[Figure, ...]:
-    """Return the figures of the last month against the last one of the period before."""
-    last, first = mrr.iloc[-1], before.iloc[0] if len(before) else None
+def _figures(
+    data: Data, state: State, schedule: pd.DataFrame, before: pd.DataFrame
+) -> tuple[Figure, ...]:
+    """Return the figures of the last month against the last one of the period before.
 
-    def figure(label: str, name: str, text: Callable[[Any], str]) -> Figure:
+    Parameters
+    ----------
+    data, state
+        As of a view.
+    schedule, before
+        `metrics.mrr_schedule` in all currencies.
+    """
+    currency = state.currency
+    mrr, old_mrr = (in_currency(frame, currency) for frame in (schedule, before))
+    last, first = mrr.iloc[-1], old_mrr.iloc[0] if len(old_mrr) else None
+    of_last = schedule[schedule["month"].eq(last["month"])].set_index("currency")
+    missing = "no cancellations given" if data.cancellations is None else ""
+
+    def figure(label: str, name: str, text: Callable[[Any], str], *notes: str) -> Figure:
         value, trend = last[name], tuple(mrr[name].astype("float64"))
+        note = "; ".join(filter(None, notes))
         if first is None:
-            return Figure(label, text(value), trend=trend)
+            return Figure(label, text(value), note=note, trend=trend)
         old = f"{text(first[name])} in {first['month']:%Y-%m}"
-        return Figure(label, text(value), old, change(value, first[name]), trend=trend)
+        return Figure(label, text(value), old, change(value, first[name]), note, trend)
 
+    def money(label: str, name: str) -> Figure:
+        return figure(label, name, amount, besides(of_last[name], currency), missing)
+
+    customers = "Customers" if data.rates is not None else f"Customers, {currency}"
     return (
-        figure(f"MRR, {currency}", "mrr", amount),
-        figure(f"ARR, {currency}", "arr", amount),
-        figure("Customers", "customers", count),
+        money(f"MRR, {currency}", "mrr"),
+        money(f"ARR, {currency}", "arr"),
+        figure(customers, "customers", count, missing),
     )
 
 

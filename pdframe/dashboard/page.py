@@ -19,7 +19,17 @@ from pdframe._files import TEMPORARY, write_atomic
 from pdframe._warnings import collect_warnings
 from pdframe.dashboard._data import Data, Reporting, collect
 from pdframe.dashboard._forecast import keep_common_sd, until_month
-from pdframe.dashboard._parts import LONG, Chart, Figure, Table, View, escaped, lines, trend_line
+from pdframe.dashboard._parts import (
+    LONG,
+    Chart,
+    Figure,
+    Table,
+    View,
+    escaped,
+    lines,
+    trend_line,
+    unbroken,
+)
 from pdframe.dashboard._record import of_all_deals
 from pdframe.dashboard.state import State, check_period, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
@@ -70,6 +80,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; pa
 .change, .note { font-size: .8rem; }
 .change b { font-weight: 600; }
 .note { color: var(--faint); }
+.date { white-space: nowrap; }
 .parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
   gap: .6rem 1.6rem; margin-top: 1rem; }
 .wide { grid-column: 1 / -1; }
@@ -102,7 +113,9 @@ _PRINT = """
   figure, .table { overflow: visible; }
   figure, tr, li, .figures > div { break-inside: avoid; }
   h2, h3, .figures, caption { break-after: avoid; }
-  .notes { font-size: .85rem; line-height: 1.3; }
+  .all-notes { columns: 2; column-gap: 1.2rem; }
+  .all-notes h3 { margin: .3rem 0 .1rem; }
+  .notes { font-size: .8rem; line-height: 1.25; }
   a { color: inherit; text-decoration: none; }
 }
 """
@@ -421,7 +434,8 @@ def _notes(by_title: Mapping[str, Sequence[str]]) -> str:
         shown.update(notes)
         if items:
             parts.append(f'<h3>{escaped(title)}</h3><ul class="notes">{items}</ul>')
-    return "".join(parts) or '<p class="faint">None: no figure leaves anything out.</p>'
+    every = f'<div class="all-notes">{"".join(parts)}</div>' if parts else ""
+    return every or '<p class="faint">None: no figure leaves anything out.</p>'
 
 
 def _table(rows: Table) -> str:
@@ -436,17 +450,15 @@ def _width(cells: Iterable[str]) -> int:
 
 
 def _figure(figure: Figure) -> str:
-    change = escaped(figure.change.replace("-", "\N{MINUS SIGN}"))
-    before = f"from {escaped(figure.before)}" if figure.before else ""
-    more = ""
+    change = escaped(figure.signed_change)
+    more = f'<dd class="note">{unbroken(figure.note)}</dd>' if figure.note else ""
     if figure.before:
+        before = f"from {unbroken(figure.before)}"
         more += f'<dd class="change">{f"<b>{change}</b> " if change else ""}{before}</dd>'
-    if figure.note:
-        more += f'<dd class="note">{escaped(figure.note)}</dd>'
     return _FIGURE.substitute(
         label=escaped(figure.label),
         trend=trend_line(figure.trend),
-        value=escaped(figure.value),
+        value=unbroken(figure.value),
         more=more,
     )
 

@@ -62,11 +62,11 @@ def test_a_later_report_shows_how_right_the_forecast_was(
     shown = cells(page, "What was forecast of months that are over, EUR")
     assert [row[0] for row in shown] == ["2026-07", "2026-06"]
     within = 0
-    for month, issued, low, mean, high, actual, inside in shown:
+    for month, issued, low, middle, high, _, actual, inside in shown:
         assert issued == "2026-06-30"
         assert actual == f"{won[month]:,.0f}"
-        amounts = [float(text.replace(",", "")) for text in (low, mean, high)]
-        assert amounts[0] <= amounts[2]
+        amounts = [float(text.replace(",", "")) for text in (low, middle, high)]
+        assert amounts[0] <= amounts[1] <= amounts[2]
         assert inside == ("yes" if amounts[0] <= round(won[month]) <= amounts[2] else "no")
         within += inside == "yes"
     assert f"{within} of 2" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -64,13 +65,13 @@ class Company:
     def value(self, rows: list[dict[str, Any]]) -> float:
         return sum(row["value"] or 0 for row in rows if row["currency"] == "EUR")
 
-    def recurring(self, month: str) -> tuple[float, int]:
-        """Return MRR and number of customers in EUR of a month, of those billed in it."""
+    def recurring(self, month: str, currency: str = "EUR") -> tuple[float, int]:
+        """Return MRR and number of customers in a currency of a month, of those billed in it."""
         first, after = date.fromisoformat(f"{month}-01"), _next(date.fromisoformat(f"{month}-01"))
         active = [
             one
             for one in self.truth.subscriptions()
-            if one.currency == "EUR"
+            if one.currency == currency
             and one.start < after
             and one.start.replace(day=1) <= first
             and (one.end is None or one.end.replace(day=1) > first)
@@ -169,14 +170,16 @@ FIGURES: dict[tuple[str, str], Expected] = {
     ("overview", "Open, EUR"): lambda c: f"{c.value(c.open):,.0f}",
     ("revenue", "MRR, EUR"): lambda c: f"{c.recurring('2026-06')[0]:,.0f}",
     ("revenue", "ARR, EUR"): lambda c: f"{12 * c.recurring('2026-06')[0]:,.0f}",
-    ("revenue", "Customers"): lambda c: f"{c.recurring('2026-06')[1]:,}",
+    ("revenue", "Customers, EUR"): lambda c: f"{c.recurring('2026-06')[1]:,}",
     ("funnel", "Entered New business"): lambda c: f"{len(c.entered()[0]):,}",
     ("funnel", "Won of them"): lambda c: f"{len(c.entered()[1]):,}",
     ("funnel", "Share won"): lambda c: f"{len(c.entered()[1]) / len(c.entered()[0]):.0%}",
     ("velocity", "Open in New business"): lambda c: f"{len(c.waits()):,}",
     ("velocity", "Median days in their stage"): lambda c: f"{statistics.median(c.waits()):,.0f}",
     ("velocity", "Rotten"): lambda c: f"{c.rotten():,}",
-    ("forecast", "Open deals"): lambda c: f"{sum(row['currency'] == 'EUR' for row in c.open):,}",
+    ("forecast", "Open deals, EUR"): lambda c: (
+        f"{sum(row['currency'] == 'EUR' for row in c.open):,}"
+    ),
     ("data", "Deals"): lambda c: f"{len(c.deals):,}",
 }
 OF_THE_CACHE = {"API tokens today", "Oldest table"}
@@ -198,9 +201,59 @@ def test_figures_of_the_period_before_are_the_company_s_truth(
     assert before["Deals won"] == f"{len(company.closed('won', BEFORE)):,}"
     assert before["Won, EUR"] == f"{company.value(company.closed('won', BEFORE)):,.0f}"
     assert before["Win rate"] == f"{company.win_rate(BEFORE):.0%}"
+    shown, shown_before = (
+        float(f"{company.win_rate(days):.0%}".removesuffix("%")) for days in (QUARTER, BEFORE)
+    )
+    assert figures["overview", "Win rate"].change == f"{shown - shown_before:+.0f} points"
     assert before["Days to a win"] == f"{company.days_to_a_win(BEFORE):,.0f}"
     mrr = company.recurring("2026-03")[0]
     assert figures["revenue", "MRR, EUR"].before == f"{mrr:,.0f} in 2026-03"
+
+
+def others(amounts: dict[str, float]) -> str:
+    """Return the note with the amounts of other currencies than EUR."""
+    rounded = {one: round(value) for one, value in sorted(amounts.items()) if one != "EUR"}
+    return ", ".join(f"{value:,} {one}" for one, value in rounded.items() if value)
+
+
+def test_figures_of_one_currency_name_the_amounts_of_the_others(
+    figures: dict[tuple[str, str], Figure], company: Company, account: sandbox.SandboxAccount
+) -> None:
+    for label, rows in (("Won, EUR", company.closed("won", QUARTER)), ("Open, EUR", company.open)):
+        amounts: dict[str, float] = {}
+        for row in rows:
+            amounts[row["currency"]] = amounts.get(row["currency"], 0) + (row["value"] or 0)
+        assert others(amounts)
+        assert figures["overview", label].note == f"besides {others(amounts)}"
+
+    monthly = {one: company.recurring("2026-06", one)[0] for one in ("EUR", "GBP", "USD")}
+    assert figures["revenue", "MRR, EUR"].note == f"besides {others(monthly)}"
+    yearly = {one: 12 * value for one, value in monthly.items()}
+    assert figures["revenue", "ARR, EUR"].note == f"besides {others(yearly)}"
+
+    months = account.forecast("2026-09", by="currency", refresh=False)
+    later = months[months["period"] >= "2026-07-01"]
+    said = figures["forecast", "Expected 2026-07 to 2026-09, EUR"].note
+    assert said.startswith("besides ")
+    by_name = {one.split()[1]: one.split()[0] for one in said[len("besides ") :].split(", ")}
+    assert set(by_name) == {"GBP", "USD"}
+    for one, value in by_name.items():
+        mean = later.loc[later["currency"] == one, "mean"].sum()
+        assert float(value.replace(",", "")) == pytest.approx(mean, rel=0.02)
+
+
+def test_converted_figures_have_no_others_beside(data: Data) -> None:
+    rates = {"EUR": 1.0, "GBP": 1.17, "USD": 0.92}
+    converted = replace(data, rates=rates, cancellations=None, computed={})
+    state = State(period_of("2026-Q2", data.now, data.tz), currency="EUR")
+    every = {one.label: one for key in VIEWS for one in view(key, converted, state).figures}
+
+    for label in ("Won, EUR", "Open, EUR", "Expected 2026-07 to 2026-09, EUR"):
+        assert every[label].note == "", label
+    # Counts are of all currencies, and what is missing stands on the card.
+    assert {"Open deals", "Customers"} <= set(every)
+    for label in ("MRR, EUR", "ARR, EUR", "Customers"):
+        assert every[label].note == "no cancellations given"
 
 
 def test_what_changed_is_counted(
