@@ -26,6 +26,8 @@ _NEEDED = (
 _USUAL = 15
 # Of the width, for bars at least; of the rest, for the text at the right.
 _LEAST, _BESIDE = 0.4, 0.45
+_LEGIBLE = 14
+"""Characters of a stage or owner that is cut, at least."""
 _ROTTEN, _LATE, _IN_TIME = "rotten", "past its expected close", "in time"
 _NO_LIMIT = "no limit known"
 _COLORS = {_ROTTEN: style.RED, _LATE: style.ORANGE, _IN_TIME: style.BLUE, _NO_LIMIT: style.GREY}
@@ -157,7 +159,7 @@ def _texts(days: style.Floats, late: style.Floats) -> list[str]:
 
 def _beside(rows: pd.DataFrame, inches: float) -> list[str]:
     """Return stage, owner and value of each deal, as far as the frame has them; what is too wide is
-    cut before the value.
+    cut before the value, or left out where too little of it would remain.
     """
     parts = [[style.plain_text(stage) for stage in rows["stage"]]]
     if "owner_name" in rows:
@@ -169,10 +171,20 @@ def _beside(rows: pd.DataFrame, inches: float) -> list[str]:
             for amount, currency in zip(style.numbers(rows, "value"), rows["currency"], strict=True)
         ]
     size = style.small()
-    return [
-        style.fitted(", ".join(words), inches - style.width(amount, size), size, 80) + amount
-        for *words, amount in zip(*parts, amounts, strict=True)
-    ]
+
+    def fitted(every: list[list[str]]) -> list[str]:
+        return [
+            style.fitted(", ".join(words), inches - style.width(amount, size), size, 80)
+            for *words, amount in zip(*every, amounts, strict=True)
+        ]
+
+    # Stage and owner, else the owner alone; cut where enough of it remains: "Qua…er" says nothing.
+    every = [fitted(kept) for kept in (parts, parts[1:]) if kept]
+    for least in (None, _LEGIBLE):
+        for texts in every:
+            if not any("…" in text and (least is None or len(text) < least) for text in texts):
+                return [text + amount for text, amount in zip(texts, amounts, strict=True)]
+    return [amount.removeprefix(", ") for amount in amounts]
 
 
 def _write(

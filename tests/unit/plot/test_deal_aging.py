@@ -114,6 +114,21 @@ def test_in_a_narrow_axes_the_days_are_complete() -> None:
     assert "1,234 d, 1,200 d past close" in texts(draw(plot.deal_aging(long, ax)))
 
 
+def test_what_is_at_the_right_can_be_read_or_is_left_out() -> None:
+    rows = TABLE.head(2).assign(
+        stage="Technical qualification", owner_name="Elena Sokolova", value=133_000.0,
+        currency="EUR",
+    )  # fmt: skip
+
+    def at_the_right(inches: float) -> set[str]:
+        _, ax = plt.subplots(figsize=(inches, 3))
+        return {text for text in texts(draw(plot.deal_aging(rows, ax))) if "€133k" in text}
+
+    assert at_the_right(15) == {"Technical qualification, Elena Sokolova, €133k"}
+    assert at_the_right(8) == {"Elena Sokolova, €133k"}
+    assert at_the_right(5) == {"€133k"}
+
+
 def test_top_is_how_many_are_drawn_and_the_title_says_how_many_more() -> None:
     ax = draw(plot.deal_aging(TABLE, top=2))
     assert len(ax.containers[0]) == 2
