@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -20,8 +19,7 @@ from pdframe.dashboard.state import EMPTY, filtered
 from pdframe.dashboard.views import VIEWS, view
 from pdframe.dashboard.widgets import Dashboard
 from pdframe.errors import ArgumentError, TransportError
-
-ATTACK = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
+from tests.helpers.attacks import ATTACK
 
 
 class Read(HTMLParser):
@@ -39,24 +37,6 @@ class Read(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.SandboxAccount]:
-    """A company of 250 deals, some of which have titles that attack a page."""
-    with sandbox.connect(
-        seed=4,
-        deals=250,
-        company="hostile",
-        cache_dir=tmp_path_factory.mktemp("cache"),
-        burst=100_000,
-        progress=False,
-    ) as account:
-        for number in account.deals(columns=["id"])["id"].astype(int):
-            if number % 3 == 0:
-                account.company_model.edit_deal(number, title=ATTACK)
-        account.deals(refresh=True, columns=["id"])
-        yield account
 
 
 @pytest.fixture(scope="module")

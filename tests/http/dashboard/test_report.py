@@ -7,7 +7,6 @@ import re
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from pdframe.dashboard._data import collect
 from pdframe.dashboard.state import State, period_of
 from pdframe.dashboard.views import VIEWS, view
 from pdframe.errors import ArgumentError
-
-ATTACK = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
+from tests.helpers.attacks import ATTACK
 
 
 class Read(HTMLParser):
@@ -43,24 +41,6 @@ class Read(HTMLParser):
 
     def values(self, name: str) -> list[str]:
         return [given[name] or "" for _, given in self.tags if name in given]
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.SandboxAccount]:
-    """A company of 250 deals, some of which have titles that attack a page."""
-    with sandbox.connect(
-        seed=4,
-        deals=250,
-        company="hostile",
-        cache_dir=tmp_path_factory.mktemp("cache"),
-        burst=100_000,
-        progress=False,
-    ) as account:
-        for number in account.deals(columns=["id"])["id"].astype(int):
-            if number % 3 == 0:
-                account.company_model.edit_deal(number, title=ATTACK)
-        account.deals(refresh=True, columns=["id"])
-        yield account
 
 
 @pytest.fixture(scope="module")
