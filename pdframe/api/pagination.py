@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -152,7 +153,7 @@ class _RowsSeen:
             kind = type(rows[0])
             slots = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
             ids, times = (
-                [getattr(row, slots[key]) for row in rows] if key in slots else [None] * len(rows)
+                list(map(attrgetter(slots[key]), rows)) if key in slots else [None] * len(rows)
                 for key in ("id", "update_time")
             )
         else:
@@ -160,7 +161,7 @@ class _RowsSeen:
         each: Iterable[int] = map(_hash_of, rows)
         if {int, str}.issuperset(map(type, ids)) and {str, _NULL}.issuperset(map(type, times)):
             each = map(hash, zip(ids, times, strict=True))
-        hashes = np.unique(np.fromiter(each, np.int64, len(rows)))
+        hashes = np.sort(np.fromiter(each, np.int64, len(rows)))
         for run in self.runs:
             places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
             hashes = hashes[run[places] != hashes]
