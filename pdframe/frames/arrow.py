@@ -190,7 +190,9 @@ def unify(
             groups.append((schema, [part]))
     conformed = []
     for schema, group in groups:
-        rows = pa.concat_tables(group, promote_options="default")
+        # An empty chunk in each column would cost a copy of all of them later.
+        filled = list(filter(len, group)) or group[:1]
+        rows = pa.concat_tables(filled, promote_options="default")
         if not schema.equals(layout.schema, check_metadata=True):
             rows = _conform(rows, layout, problems)
         elif not rows.schema.equals(layout.schema, check_metadata=True):
@@ -205,11 +207,11 @@ def unify(
             if same.type != column.type:
                 extra[column.name] = _text_field(column.name)
     schema = pa.schema([*layout.schema, *extra.values()])
-    filled = (
+    same_columns = (
         part if part.schema.equals(schema, check_metadata=True) else _fill(part, schema)
-        for part in conformed
+        for part in list(filter(len, conformed)) or conformed[:1]
     )
-    return pa.concat_tables(filled), problems
+    return pa.concat_tables(same_columns), problems
 
 
 def _is_declared(schema: pa.Schema, layout: Layout) -> bool:

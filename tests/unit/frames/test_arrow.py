@@ -363,6 +363,20 @@ def test_parts_with_different_columns_become_one() -> None:
     assert unify([], DEALS, fields)[0].schema == storage_schema(DEALS, fields)
 
 
+def test_parts_without_rows_give_their_columns_and_no_chunk() -> None:
+    nothing = storage_schema(DEALS, FIELDS).empty_table()
+    odd = typed([{"id": 1, "novelty": "x"}]).slice(0, 0)
+    rows = typed([{"id": 2, "title": "Two"}, {"id": 3, "title": "Three"}])
+    full, problems = unify([nothing, odd, rows, nothing], DEALS, FIELDS)
+    assert not problems
+    assert full["title"].to_pylist() == ["Two", "Three"]
+    assert full["novelty"].to_pylist() == [None, None]
+    assert full.column_names == [*storage_schema(DEALS, FIELDS).names, "novelty"]
+    # Else what combines the chunks copies all columns, also those that have no value.
+    assert {column.num_chunks for column in full.columns} == {1}
+    assert unify([odd, nothing], DEALS, FIELDS)[0].schema == full.schema
+
+
 def test_unknown_text_that_does_not_fit_the_type_declared_later_is_a_problem_not_an_error() -> None:
     before = typed(
         [{"id": 1, "custom_fields": {SPEND: "12"}}, {"id": 2, "custom_fields": {SPEND: [1]}}]
