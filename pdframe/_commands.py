@@ -96,8 +96,10 @@ def _noting(notes: list[str]) -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        notes.append(str(message))
-        print(f"note: {printable(str(message))}", file=sys.stderr)
+        # A summary of several notes names an attribute of a frame, which a shell does not have.
+        for text in getattr(message, "notes", ()) or (str(message),):
+            notes.append(text)
+            print(f"note: {printable(text)}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", DataWarning)
@@ -287,7 +289,7 @@ def _changes(options: argparse.Namespace) -> Result:
             # A mistyped time is refused before credentials are needed.
             absolute(time, datetime.now(UTC), "UTC", name)
     with _account(options) as account:
-        events = account.changes(since, options.until)
+        events = account.changes(since, options.until, partly=True)
         tz = account.tz
     summary = changes_summary(events)
     deals = int(events["deal_id"].nunique())

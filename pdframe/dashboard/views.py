@@ -29,7 +29,6 @@ from pdframe.dashboard._parts import Chart, Counted, Figure, View, amount, count
 from pdframe.dashboard._revenue import revenue
 from pdframe.dashboard.state import State
 from pdframe.errors import ArgumentError, PdframeError
-from pdframe.metrics.changes import known_changes
 from pdframe.metrics.currency import Rates
 
 __all__ = ["VIEWS", "main_currency", "view"]
@@ -142,16 +141,8 @@ def changes(data: Data, state: State) -> View:
         "users": data.users,
         "tz": data.tz,
     }
-    metric, more = "metrics.changes", ""
-    first: tuple[str, ...] = ()
-    try:
-        events = notes.of(metrics.changes, history, deals, **how)
-    except ArgumentError as error:
-        # The window begins before the first snapshot: show what is known of it, and say so.
-        notes.add(str(error), "Listed is what is known, wins and losses that were undone included.")
-        events = known_changes(history, deals, every=True, **how)
-        metric, more = "known_changes", ", every=True"
-        first = ("from pdframe.metrics.changes import known_changes", "")
+    # Where the window begins before the first snapshot, show what is known of it: a note says so.
+    events = notes.of(metrics.changes, history, deals, partly=True, **how)
     summary = metrics.changes_summary(events)
     newest = events.iloc[::-1].reset_index(drop=True)
     newest["time"] = newest["time"].dt.tz_convert(data.tz)
@@ -197,12 +188,11 @@ def changes(data: Data, state: State) -> View:
         ),
         notes.every,
         script(
-            *first,
             *chosen.code(*names),
             'deals["url"] = account.url("deals", deals["id"])',
-            f"events = {metric}(history, deals, since='{state.period.since:%Y-%m-%d}',"
+            f"events = metrics.changes(history, deals, since='{state.period.since:%Y-%m-%d}',"
             f" until={as_text(end)},",
-            f"    {lists}{more})",
+            f"    {lists}, partly=True)",
             "summary = metrics.changes_summary(events)",
         ),
         {"events": events, "summary": summary},

@@ -73,7 +73,12 @@ class Changing(Protocol):
 
 
 def changes(
-    self: Changing, since: _Moment, until: _Moment | None = None, *, refresh: _Refresh = None
+    self: Changing,
+    since: _Moment,
+    until: _Moment | None = None,
+    *,
+    partly: bool = False,
+    refresh: _Refresh = None,
 ) -> pd.DataFrame:
     """List what happened to deals between two times: one row per deal and event.
 
@@ -90,6 +95,9 @@ def changes(
     until
         When it ends, exclusive; a month, quarter, year or "last week" is taken to its end. None:
         now.
+    partly
+        Where `since` is before the first snapshot of deals: True lists what is known, with a
+        warning; False (default) raises.
     refresh
         As in `Account`, for deals and the lists of names.
 
@@ -103,7 +111,8 @@ def changes(
     ------
     ArgumentError
         `since` or `until` is no time, or `since` is before the first snapshot of deals and deals
-        that have changed since have no changelog: the message names that snapshot.
+        that have changed since have no changelog: the message names that snapshot. With `partly`
+        the last is a warning.
     NotCachedError
         `refresh=False`, and deals are not cached.
     CacheError
@@ -154,6 +163,7 @@ def changes(
         deals,
         since=first,
         until=end,
+        partly=partly,
         tz=tz,
         stages=stages,
         pipelines=pipelines,

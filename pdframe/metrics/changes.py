@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from pdframe._warnings import collect_warnings
+from pdframe._warnings import collect_warnings, warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     NULL,
@@ -74,6 +74,22 @@ _TOKENS_A_DEAL = 20
 _NO_CHECK = pd.Timestamp("9999-12-30", tz="UTC")
 
 
+class ChangesUnknownError(ArgumentError):
+    """`since` is before the first snapshot, and what happened until then is partly unknown.
+
+    Parameters
+    ----------
+    what
+        What is unknown.
+    advice
+        What to do, in Python.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what + advice)
+        self.what = what
+
+
 def changes(
     history: pd.DataFrame,
     deals: pd.DataFrame,
@@ -84,6 +100,7 @@ def changes(
     pipelines: pd.DataFrame | None = None,
     users: pd.DataFrame | None = None,
     deleted: Deleted = "drop",
+    partly: bool = False,
     tz: str | None = None,
 ) -> pd.DataFrame:
     """List what happened to deals between two times: one row per deal and event.
@@ -109,6 +126,9 @@ def changes(
     deleted
         "drop" (default): a win or loss of a deal that was deleted by `until` is no event, only its
         deletion is. "keep": both are.
+    partly
+        Where `since` is before the first snapshot: True lists what is known, with a warning; False
+        (default) raises.
     tz
         Timezone of naive times; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
 
@@ -137,7 +157,7 @@ def changes(
     ArgumentError
         A column is missing or holds something else, an argument is not a time, or `since` is before
         the first snapshot and deals that have changed since have no changelog: the message names
-        that snapshot.
+        that snapshot. With `partly` the last is a warning.
 
     Warns
     -----
@@ -177,16 +197,18 @@ def changes(
     with collect_warnings() as notes:
         result = known_changes(
             history, deals, since=since, until=until, stages=stages, pipelines=pipelines,
-            users=users, deleted=deleted, tz=tz,
+            users=users, deleted=deleted, partly=partly, tz=tz,
         )  # fmt: skip
         unordered = int((result["event"] == "moved").sum())
         first, _ = period_window(since, until, zone_of(tz, deals, history))
         early = _may_be_earlier(result, history, first)
-    if early:
+    if len(early):
+        bounded = result.loc[result["time_after"].notna(), "deal_id"].nunique()
         notes.append(
-            f"{early:,} of {len(result):,} events may have happened before `since`: snapshots show"
-            " them after it, and time_after says since when. account.deal_changes(refresh=True)"
-            " loads their times."
+            f"{len(early):,} of {len(result):,} events may have happened before `since`: snapshots"
+            " show them after it, and time_after says since when. Their times cost"
+            f" {bounded * _TOKENS_A_DEAL:,} tokens:"
+            " account.deal_changes(events.loc[events['time_after'].notna(), 'deal_id'].unique())."
         )
     if unordered and stages is None:
         notes.append(
@@ -195,17 +217,19 @@ def changes(
     return note(result, notes, "changes")
 
 
-def _may_be_earlier(events: pd.DataFrame, history: pd.DataFrame, first: pd.Timestamp) -> int:
-    """Count events that may have happened before `first`: the snapshot before the one that shows
-    them is older.
+def _may_be_earlier(
+    events: pd.DataFrame, history: pd.DataFrame, first: pd.Timestamp
+) -> pd.DataFrame:
+    """Return the events that may have happened before `first`: the snapshot before the one that
+    shows them is older.
     """
     bounded = events[events["time_after"] < first]
     is_snapshot = (history["source"] != "changelog").to_numpy(np.bool_)
     taken = np.unique(instants(history[is_snapshot], "seen_at", "UTC"))
     before = np.searchsorted(taken, instants(bounded, "time", "UTC")) - 1
     if not len(taken):
-        return len(bounded)
-    return int(((before < 0) | (taken[before] < to_micros(first))).sum())
+        return bounded
+    return bounded[(before < 0) | (taken[before] < to_micros(first))]
 
 
 def changes_summary(
@@ -276,6 +300,7 @@ def known_changes(
     pipelines: pd.DataFrame | None = None,
     users: pd.DataFrame | None = None,
     deleted: Deleted = "drop",
+    partly: bool = False,
     tz: str | None = None,
     every: bool = False,
 ) -> pd.DataFrame:
@@ -293,7 +318,12 @@ def known_changes(
     unseen = removed & ~np.isin(own, plain_ids(rows["deal_id"]))
     states = book(rows, deals[~unseen], _NO_CHECK, GROUPED, tz)
     if not every:
-        _check_known(rows, states, deals, own, first, tz)
+        try:
+            _check_known(rows, states, deals, own, first, tz)
+        except ChangesUnknownError as unknown:
+            if not partly:
+                raise
+            warn(f"{unknown.what} Listed is what is known.")
     happened = DealEvents(states, to_micros(first), to_micros(end))
     happened.add_statuses(undone=every, deleted=deleted == "keep")
     happened.add_values()
@@ -346,13 +376,15 @@ def _check_known(
     unknown = int((_last_change(deals, own, deal, tz) >= to_micros(since)).sum())
     if unknown:
         first = pd.Timestamp(int(seen.min()), unit="us", tz="UTC")
-        raise ArgumentError(
+        which = "1 deal that has" if unknown == 1 else f"{unknown:,} deals that have"
+        raise ChangesUnknownError(
             f"since={since:%Y-%m-%d %H:%M:%S} UTC is before the first snapshot of deals, taken on"
-            f" {first:%Y-%m-%d %H:%M:%S} UTC. What happened before it is unknown of {unknown:,}"
-            " deals that have changed since and have no changelog. Begin at that snapshot, or"
-            f" load their changelogs ({unknown * _TOKENS_A_DEAL:,} tokens):"
+            f" {first:%Y-%m-%d %H:%M:%S} UTC. What happened before it is unknown of {which}"
+            " changed since and no changelog.",
+            " Begin at that snapshot, list what is known with partly=True, or load the changelogs"
+            f" ({unknown * _TOKENS_A_DEAL:,} tokens):"
             f" account.deal_changes(deals.loc[deals['update_time'] >= '{since:%Y-%m-%dT%H:%MZ}',"
-            " 'id'])."
+            " 'id']).",
         )
 
 
@@ -369,4 +401,4 @@ def _last_change(deals: pd.DataFrame, own: Ints, deal: Ints, tz: str) -> Ints:
     return np.where((place < 0) | unknown[place], np.iinfo(np.int64).max, latest[place])
 
 
-__all__ = ["changes", "changes_summary", "known_changes"]
+__all__ = ["ChangesUnknownError", "changes", "changes_summary", "known_changes"]

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -351,8 +352,28 @@ def test_changes_of_nothing_says_so(
     capsys.readouterr()
     assert main(["changes", "now", "--quiet"]) == 0
     assert capsys.readouterr().out == "Nothing happened to deals since now.\n"
-    assert main(["changes", "--quiet"]) == 1
-    assert "is before the first snapshot of deals" in capsys.readouterr().err
+
+
+def test_changes_of_a_fresh_account_are_what_is_known_and_say_so(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["changes", "--quiet"]) == 0
+    said = capsys.readouterr()
+    company = environment.company_model
+    week = datetime(2026, 6, 22, 21, tzinfo=UTC)  # midnight in Tallinn, 7 days before
+    created = [
+        row["id"]
+        for row in company.tables["deals"].values()
+        if datetime.fromisoformat(row["add_time"]) >= week and not row["is_deleted"]
+    ]
+    assert created
+    events = [line.split() for line in said.out.splitlines()]
+    assert sum(" ".join(line[2:3]) == "created" for line in events) == len(created)
+    assert "is before the first snapshot of deals" in said.err
+    assert "Listed is what is known." in said.err
+    # Advice in Python, and attributes of frames, are of no use in a shell.
+    assert "account." not in said.err
+    assert "attrs" not in said.err
 
 
 def test_a_mistyped_time_needs_no_credentials(capsys: pytest.CaptureFixture[str]) -> None:
