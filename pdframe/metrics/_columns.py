@@ -270,6 +270,19 @@ def days_between(start: pd.Series[Any], end: pd.Series[Any] | pd.Timestamp) -> F
     return np.asarray(seconds.to_numpy(np.float64) / 86_400)
 
 
+def mean_of(values: Floats, groups: Ints, count: int) -> Floats:
+    """Return the mean of each of `count` groups without its nulls; NaN for a group without values.
+
+    It does not depend on the order of the rows, nor on other groups, to the last bit: each group is
+    added up by size.
+    """
+    known = ~np.isnan(values)
+    values, groups = values[known], groups[known]
+    order = np.lexsort((values, groups))
+    total = np.bincount(groups[order], values[order], minlength=count)
+    return ratio(total, np.bincount(groups, minlength=count))
+
+
 def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:
     """Return above / below, NaN where below is 0."""
     top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)

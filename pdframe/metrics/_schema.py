@@ -47,6 +47,16 @@ class _Split:
         more = () if groups else self.ungrouped
         return list(dict.fromkeys([*self.columns, *more, *groups]))
 
+    def frames(self, column: str, arguments: Mapping[str, Any]) -> list[str]:
+        """Return the frames that are split by a column: each part has its rows of all of them."""
+        of_pipeline = column in (*self.columns, *self.ungrouped)
+        unsplit = _LOOKUPS if not of_pipeline else {"deals"} if "visits" in arguments else set()
+        return [
+            name
+            for name, frame in arguments.items()
+            if isinstance(frame, pd.DataFrame) and column in frame and name not in unsplit
+        ]
+
 
 _SPLITS: Mapping[str, _Split] = {
     "funnel": _Split(("pipeline_id",)),
@@ -83,7 +93,9 @@ def schema(name: str, /, **how: Any) -> pa.Schema:
         JSON, the columns by any one of which the rows of the input may be split into parts, so that
         the results of the parts are that of the whole, cell by cell; empty: none. `combine` says
         how they become one: "concatenate", or "sum": add up amounts and counts of one key, and
-        divide again what is a ratio (`arpa`).
+        divide again what is a ratio (`arpa`). `split_frames` names the frames that are split by
+        each of these columns. A value that only one of them has is a part too, such as a pipeline
+        without visits: its rows of zeros are in no other part.
 
     Raises
     ------
@@ -111,7 +123,7 @@ def schema(name: str, /, **how: Any) -> pa.Schema:
         )
     metric = getattr(metrics, name)
     with collect_warnings():
-        result = _small_run(metric, how)
+        result, arguments = _small_run(metric, how)
     frame = result[0] if isinstance(result, tuple) else result
     fields = [
         pa.field(field.name, _decoded(field.type))
@@ -119,19 +131,26 @@ def schema(name: str, /, **how: Any) -> pa.Schema:
     ]
     split, by = _SPLITS.get(name), how.get(_BY)
     groups = [] if by is None else [by] if isinstance(by, str) else list(by)
+    columns = split.by(groups) if split else []
+    frames = {one: split.frames(one, arguments) for one in columns} if split else {}
     metadata = {
-        "split_by": json.dumps(split.by(groups) if split else []),
+        "split_by": json.dumps(columns),
+        "split_frames": json.dumps(frames),
         "combine": split.combine if split else _CONCATENATE,
     }
     return pa.schema(fields, metadata=metadata)
 
 
-def _small_run(metric: Callable[..., Any], how: Mapping[str, Any]) -> Any:
-    """Run a metric on frames without rows; with those of the frames where that is refused."""
+def _small_run(metric: Callable[..., Any], how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Run a metric on frames without rows; with those of the frames where that is refused. Return
+    the result and the arguments.
+    """
     try:
-        return metric(**_arguments(metric, how, with_rows=False))
+        arguments = _arguments(metric, how, with_rows=False)
+        return metric(**arguments), arguments
     except (InsufficientDataError, ArgumentError):
-        return metric(**_arguments(metric, how, with_rows=True))
+        arguments = _arguments(metric, how, with_rows=True)
+        return metric(**arguments), arguments
 
 
 def _arguments(
@@ -162,7 +181,8 @@ def _arguments(
                 arguments[name] = DEFAULTS[name]
         elif name == "draws":
             arguments[name] = _FEW_DRAWS
-    return arguments
+    # In the order of the metric, whatever the order in which they are given.
+    return {name: arguments[name] for name in parameters if name in arguments} | arguments
 
 
 def _decoded(kind: Any) -> Any:

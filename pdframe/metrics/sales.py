@@ -35,6 +35,7 @@ from pdframe.metrics._columns import (
     Ints,
     days_between,
     finite,
+    mean_of,
     one_row_each,
     ratio,
     warn_of_uncountable,
@@ -316,8 +317,7 @@ def sales_velocity(
         return np.bincount(where[which], minlength=groups)
 
     def mean(numbers: Floats, which: Flags) -> Floats:
-        which = which & ~np.isnan(numbers)
-        return ratio(np.bincount(closed_in[which], numbers[which], minlength=groups), count(which))
+        return mean_of(numbers[which], closed_in[which], groups)
 
     value, currency = finite(deals, "value", below=TOO_LARGE), deals["currency"]
     valued = won & ~np.isnan(value)

@@ -37,6 +37,7 @@ from pdframe.metrics._columns import (
     as_times,
     finite,
     ids,
+    mean_of,
     one_row_each,
     plain_times,
     ratio,
@@ -442,9 +443,7 @@ def _summed(events: _Events, names: list[str], converted: bool) -> pd.DataFrame:
     result["win_rate"] = ratio(numbers[_WON], numbers[_WON] + numbers[_LOST])
     valued = of[_WON] & ~np.isnan(events.value)
     result["average_won_value"] = ratio(totals[_WON], number(valued))
-    timed = of[_WON] & ~np.isnan(events.days)
-    days = np.bincount(where[timed], events.days[timed], minlength=count)
-    result["average_days"] = ratio(days, number(timed))
+    result["average_days"] = mean_of(events.days[of[_WON]], where[of[_WON]], count)
     result["open_at_end"] = pd.array(numbers[_OPEN], dtype="Int64")
     result["open_value_at_end"] = totals[_OPEN]
     order = [*names, *COLUMNS]

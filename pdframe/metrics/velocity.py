@@ -180,7 +180,8 @@ def stage_velocity(
     if limit is not None:
         _warn_of_horizon(curves, limit)
     counts = {name: "Int64" for name in ("visits", "completed", "open")}
-    return keyed(result.astype(counts), [*sample.by, "pipeline_id", "stage_id"], sample.tz)
+    result = result.astype(counts)[sample.shown].reset_index(drop=True)
+    return keyed(result, [*sample.by, "pipeline_id", "stage_id"], sample.tz)
 
 
 @noted
@@ -263,6 +264,8 @@ class _Visits:
     ----------
     by, groups, places
         The columns to group by, their values by group, and the stages of each group.
+    listed
+        Whether each place is in the list of stages.
     row
         The row of the result of each stay.
     duration, entry, over, followed
@@ -278,6 +281,7 @@ class _Visits:
     by: list[str]
     groups: pd.DataFrame
     places: pd.DataFrame
+    listed: Flags
     row: Micros
     duration: Floats
     entry: Floats
@@ -317,7 +321,7 @@ class _Visits:
         duration = (np.where(over, known_visits.left, now) - known_visits.entered) / DAY
         entry = np.maximum(known_visits.seen - known_visits.entered, 0) / DAY
         group, groups = grouped(attributes(visits, known_visits, deals, names), names)
-        place, places = _places(
+        place, places, listed = _places(
             known_visits.of(plain_ids(visits["pipeline_id"])),
             known_visits.of(plain_ids(visits["stage_id"])),
             stages,
@@ -341,6 +345,7 @@ class _Visits:
             names,
             groups,
             places,
+            listed,
             row,
             duration,
             entry,
@@ -395,6 +400,13 @@ class _Visits:
         return np.asarray((current > 0) & (current == self.visits), np.bool_)
 
     @property
+    def shown(self) -> Flags:
+        """Whether each row has a visit, or a stage that is listed: one that is not is known by its
+        visits alone, so a group without any says nothing of it.
+        """
+        return np.asarray(np.tile(self.listed, len(self.groups)) | (self.visits > 0), np.bool_)
+
+    @property
     def basis(self) -> pd.Categorical:
         """The source of the visits of every row."""
         kinds = (self.sources > 0).sum(axis=0)
@@ -420,9 +432,11 @@ class _Visits:
         return "; ".join(names) + (f"; and {len(rows) - 3:,} more" if len(rows) > 3 else "")
 
 
-def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micros, pd.DataFrame]:
-    """Return the number of each visit's stage in the list of stages, and that list: those of
-    `stages` in their order, then those that it lacks.
+def _places(
+    pipeline: Micros, stage: Micros, stages: pd.DataFrame
+) -> tuple[Micros, pd.DataFrame, Flags]:
+    """Return the number of each visit's stage in the list of stages, that list (those of `stages`
+    in their order, then those that it lacks), and which of them `stages` has.
     """
     listed = pd.DataFrame(
         {
@@ -451,7 +465,8 @@ def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micr
     number = pd.MultiIndex.from_frame(every[["pipeline_id", "stage_id"]]).get_indexer(
         pd.MultiIndex.from_frame(visited_stages)
     )
-    return number[code].astype(np.int64), every
+    has = pd.MultiIndex.from_frame(every[["pipeline_id", "stage_id"]]).isin(own)
+    return number[code].astype(np.int64), every, np.asarray(has, np.bool_)
 
 
 def _nullable(ids: Micros) -> pd.Series[Any]:

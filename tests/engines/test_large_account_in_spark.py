@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -34,9 +33,6 @@ def test_an_account_in_eight_parts(spark_in_utc: Any, tmp_path: Path) -> None:
     assert result.schema == expected.schema
     assert len(result) > 10 * PARTS
     assert len(set(expected["median_days"].to_pylist())) > 5 * PARTS
-    # A mean of many durations may differ in its last digit: parts add them up in another order.
-    means = "mean_days"
-    assert result.drop_columns([means]).equals(expected.drop_columns([means]))
-    pd.testing.assert_series_equal(
-        result[means].to_pandas(), expected[means].to_pandas(), rtol=1e-12
-    )
+    # A pipeline that no deal visits has its rows of zeros, once.
+    assert expected["visits"].to_pylist().count(0) == 2 * PARTS
+    assert result.equals(expected)
