@@ -1,9 +1,11 @@
 """How much of the suite runs: `make test` samples what is exhaustive, `make check` runs all of it.
 
 In tier `test` a test function with many sets of parameters runs a few of them (all of them where it
-is marked `every_case`), a property draws fewer examples, and a function marked `exhaustive` runs
-only where its file has no other test: each test file runs at least one case. The sample is drawn
-from a seed that the header of the run prints; `PDFRAME_SAMPLE_SEED` repeats it.
+is marked `every_case`), a property draws fewer examples, and a function marked `exhaustive` does
+not run. Of the functions in tests/slow_tests.txt, which take over a second each, a twelfth is drawn
+at each run; those that catch one of tests/mutants.txt always run. A file of which nothing would be
+left runs one case: each test file runs at least one. The sample is drawn from a seed that the
+header of the run prints; `PDFRAME_SAMPLE_SEED` repeats it.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 __all__ = [
     "CASES_PER_FUNCTION",
     "SEED_VARIABLE",
+    "SLOW_TESTS",
     "TIER",
     "TIER_VARIABLE",
     "examples",
@@ -33,6 +37,9 @@ if TIER not in ("test", "check"):
 CASES_PER_FUNCTION = 2
 # Sets of parameters that the mark `slow` has: one of them stands for all.
 CASES_PER_SLOW_FUNCTION = 1
+SLOW_TESTS = Path(__file__).parents[1] / "slow_tests.txt"
+MUTANTS = Path(__file__).parents[1] / "mutants.txt"
+SHARE_OF_SLOW = 1 / 12
 
 
 def examples(count: int) -> int:
@@ -58,19 +65,28 @@ def sample_seed() -> int:
     return int(os.environ.setdefault(SEED_VARIABLE, str(random.SystemRandom().randrange(10**6))))
 
 
+def _listed(file: Path) -> set[str]:
+    """Return the test functions that a list names, a line each."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return {line for line in lines if line.startswith("tests/")}
+
+
 def sampled(items: Sequence[pytest.Item], seed: int) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Split collected tests into those that tier `test` runs and the rest, both in their order."""
+    slow, always = _listed(SLOW_TESTS), _listed(MUTANTS)
     functions: dict[str, list[pytest.Item]] = {}
     for item in items:
         functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
     chosen: set[pytest.Item] = set()
     for name, cases in functions.items():
+        draw = random.Random(f"{seed} {name}")
+        is_drawn = name not in slow or name in always or draw.random() < SHARE_OF_SLOW
         if cases[0].get_closest_marker("every_case") is not None:
-            chosen.update(cases)
-        elif cases[0].get_closest_marker("exhaustive") is None:
-            slow = cases[0].get_closest_marker("slow") is not None
-            count = CASES_PER_SLOW_FUNCTION if slow else CASES_PER_FUNCTION
-            draw = random.Random(f"{seed} {name}")
+            if is_drawn:
+                chosen.update(cases)
+        elif is_drawn and cases[0].get_closest_marker("exhaustive") is None:
+            is_slow = cases[0].get_closest_marker("slow") is not None
+            count = CASES_PER_SLOW_FUNCTION if is_slow else CASES_PER_FUNCTION
             chosen.update(draw.sample(cases, min(count, len(cases))))
     # A file of which nothing was chosen runs one case.
     files: dict[str, list[pytest.Item]] = {}
