@@ -30,7 +30,6 @@ from pdframe.sync.keep_going import (
     estimated,
     go_on,
     is_kept_up_to_date,
-    keep_up_to_date,
     sync_note,
 )
 from pdframe.sync.merge import Counts
@@ -191,13 +190,11 @@ class Syncer:
         refresh: Literal["full"] | bool | None,
         max_age: timedelta | None,
         listed: bool = False,
-        keep_going: bool | None = None,
     ) -> None:
         """Bring the rows of some records (None: of all) up to date, of a table that the API gives
         record by record.
 
-        `listed` says that the list of these records was just brought up to date; `keep_going`,
-        whether later syncs of all tables go on with the others (None: as before).
+        `listed` says that the list of these records was just brought up to date.
         """
         table = TABLES[name]
         parent = table.parent.table if table.parent else ""
@@ -210,12 +207,7 @@ class Syncer:
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.client.budget.track(name) as spent, self._bar(name) as tick:
             self.store.prepare()
-            try:
-                self._children(table, tick).run(want)
-            finally:
-                # Also where the tokens run out: later syncs go on from there.
-                if keep_going is not None:
-                    keep_up_to_date(self.store, name, keep_going)
+            self._children(table, tick).run(want)
             if spent.requests:
                 self._note_tokens(name, spent)
 
@@ -291,11 +283,7 @@ class Syncer:
 
     def _kept_up_to_date(self) -> list[Table]:
         """Return the tables that cost a request a record and are kept up to date all the same."""
-        return [
-            TABLES[name]
-            for name in KEPT_UP_TO_DATE
-            if is_kept_up_to_date(self.store.usable_manifest(name))
-        ]
+        return [TABLES[name] for name in KEPT_UP_TO_DATE if is_kept_up_to_date(self.store, name)]
 
     def _keep_going(self, done: dict[str, SyncRow]) -> None:
         """Go on with these tables, as far as today's tokens allow."""

@@ -27,7 +27,7 @@ def interrupted(*tables: str, full: bool = False, tokens: int = 60) -> sandbox.S
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_named_table_is_asked_after_an_interrupted_sync_of_all(full: bool) -> None:
+def test_a_named_table_is_requested_after_an_interrupted_sync_of_all(full: bool) -> None:
     with interrupted() as account:
         account.deals(names=False)
         account.company_model.edit_deal(1, value=123_456.0)
@@ -37,7 +37,7 @@ def test_a_named_table_is_asked_after_an_interrupted_sync_of_all(full: bool) -> 
         assert deals["value"][1] == 123_456.0
 
 
-def test_a_table_that_a_loader_synced_is_asked_by_the_next_sync_of_all() -> None:
+def test_a_table_that_a_loader_synced_is_requested_by_the_next_sync_of_all() -> None:
     with interrupted() as account:
         account.deals(names=False)
         account.company_model.edit_deal(1, value=123_456.0)
