@@ -112,10 +112,13 @@ def _age(given: str | float | timedelta | None, name: str) -> timedelta | None:
         f" {given!r}."
     )
     # A bare number has no unit: pandas would read nanoseconds.
-    bare = isinstance(given, int | float) or (
-        isinstance(given, str) and given.strip().replace(".", "", 1).isdigit()
-    )
-    if isinstance(given, bool) or (bare and float(given) != 0):  # type: ignore[arg-type]
+    bare = isinstance(given, int | float)
+    if isinstance(given, str) and not re.search(r"[^\W\d_]|:", given):
+        try:
+            given, bare = float(given), True
+        except ValueError:
+            raise ArgumentError(problem) from None
+    if isinstance(given, bool) or (bare and given != 0):
         raise ArgumentError(problem)
     if isinstance(given, str):
         # People write "7d", and pandas deprecates it in favour of "7D".

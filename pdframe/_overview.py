@@ -111,7 +111,10 @@ def estimate(self: Connected, *tables: str, full: bool = False) -> pd.DataFrame:
     1  pipelines         1       5
     """
     _check_tables(tables, full)
-    return _estimate_frame(self._syncer.estimate(tables or LISTS, full=full, named=bool(tables)))
+    priced = self._syncer.estimate(
+        tables or LISTS, full=full, named=bool(tables), max_age=self._max_age
+    )
+    return _estimate_frame(priced)
 
 
 def status(self: Connected) -> pd.DataFrame:

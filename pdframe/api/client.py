@@ -115,6 +115,8 @@ class Client:
     soonest : float
         Seconds of the fastest usable answer so far, from sending the request to its end; infinite
         before the first.
+    server_clock : tuple of datetime, or None
+        The `Date` of the last answer that had one, and this machine's clock at that answer.
 
     Raises
     ------
@@ -147,6 +149,7 @@ class Client:
         self._blocked_until = float("-inf")
         self._answered = False
         self.soonest = math.inf
+        self.server_clock: tuple[datetime, datetime] | None = None
         self._make = partial(_http, timeout, transport)
         self._opened: httpx.Client | None = self._make()
         self._opening = threading.Lock()
@@ -354,11 +357,14 @@ class Client:
         shown = {
             key: value for key in _HEADERS_OF_ANSWER if (value := raw.headers.get(key)) is not None
         }
+        server_time = http_date(raw.headers.get("date"))
+        if server_time is not None:
+            self.server_clock = server_time, datetime.fromtimestamp(started + taken, UTC)
         return Answer(
             raw.status,
             raw.body,
             shown,
-            http_date(raw.headers.get("date")),
+            server_time,
             cost,
             verdict.payload,
             taken,

@@ -244,7 +244,9 @@ class Manifest:
     """What the cache holds of one table.
 
     Times are aware and in UTC. `synced_at` is this machine's clock at the last sync of the table,
-    `full_at` the same at the last full load, `server_time` the server's clock at the last sync.
+    `full_at` the same at the last full load, `server_time` the server's clock at the last sync (of
+    a load that was resumed: at its first page). `server_clock` is the newest `Date` of an answer,
+    and this machine's clock at that answer.
     `state` is what the next sync must know: for each list that the API can filter by change, the
     watermark, which is the newest `update_time` up to which the list is complete. `tokens` is what
     the last sync cost.
@@ -259,6 +261,7 @@ class Manifest:
     state: Mapping[str, str] = field(default_factory=dict)
     tokens: int = 0
     next_part: int = 1
+    server_clock: tuple[datetime, datetime] | None = None
 
     @property
     def bytes(self) -> int:
@@ -283,6 +286,7 @@ def to_json(manifest: Manifest) -> bytes:
             "synced_at": manifest.synced_at.isoformat(),
             "full_at": manifest.full_at.isoformat(),
             "server_time": server_time.isoformat() if server_time else None,
+            "server_clock": [time.isoformat() for time in manifest.server_clock or ()],
             "state": dict(manifest.state),
             "tokens": manifest.tokens,
             "next_part": manifest.next_part,
@@ -304,6 +308,8 @@ def from_json(content: bytes, table: str) -> Manifest:
         if not parts or any(Path(part.file).name != part.file for part in parts):
             raise ValueError("parts outside the table's folder")
         server_time = raw["server_time"]
+        # Earlier versions did not write it.
+        clock = [datetime.fromisoformat(time) for time in raw.get("server_clock", ())]
         return Manifest(
             table=table,
             parts=parts,
@@ -314,6 +320,7 @@ def from_json(content: bytes, table: str) -> Manifest:
             state={str(name): str(value) for name, value in raw["state"].items()},
             tokens=int(raw["tokens"]),
             next_part=int(raw["next_part"]),
+            server_clock=(clock[0], clock[1]) if len(clock) == 2 else None,
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError("a value is missing or has another type") from error

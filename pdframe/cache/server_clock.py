@@ -15,17 +15,20 @@ from pdframe.errors import CacheError
 
 
 def server_now(store: Store) -> datetime:
-    """Return the server's clock: as it was at the last sync of deals or their changes, plus the
-    time since; this machine's where it is unknown.
+    """Return the server's clock: the newest `Date` of an answer that a sync kept, plus the time
+    since; this machine's where it is unknown.
     """
-    now, times = datetime.now(UTC), []
-    for name in ("deals", "deal_changes"):
-        with contextlib.suppress(CacheError):
-            manifest = store.manifest(name)
-            if manifest is not None and manifest.server_time is not None:
-                elapsed = max(now - manifest.synced_at, timedelta(0))
-                times.append(manifest.server_time + elapsed)
-    return max(times, default=now)
+    now, clocks = datetime.now(UTC), []
+    with contextlib.suppress(CacheError):
+        for manifest in store.readable_manifests():
+            if manifest.server_clock is not None:
+                clocks.append(manifest.server_clock)
+            elif manifest.server_time is not None:  # of an earlier version
+                clocks.append((manifest.server_time, manifest.synced_at))
+    if not clocks:
+        return now
+    server_time, answered_at = max(clocks, key=lambda clock: clock[1])
+    return server_time + max(now - answered_at, timedelta(0))
 
 
 def days_of(store: Store, tz: str) -> dict[str, str]:

@@ -420,7 +420,7 @@ def _refuse_unknown(
         return
     # A field may be new or renamed, the API may have sent columns that nothing declares, and a
     # damaged list of fields is reloaded.
-    if table.field_list is not None and not _refresh_fields(account, table.field_list, refresh):
+    if table.field_list is not None and not refresh_fields(account, table.field_list, refresh):
         return
     with contextlib.suppress(CacheError):
         choose(account._store.read(table.name))
@@ -428,7 +428,7 @@ def _refuse_unknown(
     syncer.with_repair(choose)
 
 
-def _refresh_fields(account: Connected, name: str, refresh: Refresh) -> bool:
+def refresh_fields(account: Connected, name: str, refresh: Refresh) -> bool:
     """Refresh a list of fields as a loader would; False if the API withholds it."""
     try:
         if refresh is None:

@@ -89,11 +89,9 @@ def deal_changes(
     """
     if not (isinstance(keep_going, bool) or keep_going == "stop"):
         raise ArgumentError(f"keep_going must be True, False or 'stop', not {keep_going!r}.")
-    # Without a request now, later syncs go on all the same.
-    if keep_going == "stop" or (keep_going and refresh is False):
-        with self._store.lock():
-            keep_up_to_date(self._store, "deal_changes", keep_going is True)
     if keep_going == "stop":
+        with self._store.lock():
+            keep_up_to_date(self._store, "deal_changes", False)
         return cached_rows(self, "deal_changes", ids, labels, names, columns)
     if since is not None:
         _start(since, server_now(self._store), self.tz)  # no time: refused before a request
@@ -106,7 +104,7 @@ def deal_changes(
         names,
         columns,
         only=None if since is None else lambda store: _deals_since(store, since, self.tz),
-        keep_going=keep_going or None,
+        keep_going=keep_going is True,
     )
 
 

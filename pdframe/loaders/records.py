@@ -26,6 +26,7 @@ from pdframe.loaders.base import (
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
 from pdframe.sync.fetch_state import load_states
+from pdframe.sync.keep_going import keep_up_to_date
 
 __all__ = ["Ids", "cached_rows", "load_records"]
 
@@ -43,12 +44,12 @@ def load_records(
     columns: Columns,
     *,
     only: Callable[[Store], list[int]] | None = None,
-    keep_going: bool | None = None,
+    keep_going: bool = False,
 ) -> pd.DataFrame:
     """Load the rows of some records, or of every record if `ids` is None.
 
     `only` returns the ids of the records to choose from, from the cached list of them, which is
-    refreshed first; `keep_going` is as in `Syncer.refresh_records`.
+    refreshed first; with `keep_going`, later syncs of all tables go on with the others.
     """
     with account._data_warnings.one_a_call(name, columns):
         table = TABLES[name]
@@ -56,6 +57,10 @@ def load_records(
         if wanted is None and not table.required_parent.every:
             raise ArgumentError(f"{name} needs ids: account.{name}([1, 2]).")
         names = account._names if names is None else names
+        if keep_going:
+            # Before the first request: the tokens may run out at any of them.
+            with account._store.lock():
+                keep_up_to_date(account._store, name, True)
         chosen = check_columns(account, table, refresh, labels, names, columns)
         syncer = account._syncer
 
@@ -81,7 +86,6 @@ def load_records(
                     refresh=refresh,
                     max_age=account._max_age,
                     listed=only is not None,
-                    keep_going=keep_going,
                 )
             if wanted is not None:
                 _warn_of_unknown(account, table, wanted)

@@ -15,7 +15,7 @@ from pdframe.api.pagination import another_list, paginate
 from pdframe.errors import ArgumentError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import to_arrow, to_frame
-from pdframe.loaders.base import Connected
+from pdframe.loaders.base import Connected, refresh_fields
 from pdframe.schema import TABLES, Column, Source, Table
 from pdframe.schema.types import (
     AMOUNT,
@@ -315,7 +315,7 @@ def search_field(
     table = TABLES["deals" if entity == "lead" else _TABLES[entity]]
     with self._data_warnings.one_a_call(_VALUES.name):
         if table.field_list is not None:
-            self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
+            refresh_fields(self, table.field_list, None)
         code = _code(field, self._syncer.fields(table), table)
         params = {"term": term, "entity_type": entity, "field": code, "match": match}
         rows = _read_rows(

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, TypeAlias, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from pdframe._warnings import collect_warnings, warn
@@ -70,6 +71,8 @@ SUMMARY_COLUMNS = ("event", "currency", "count", "deals", "value", "value_change
 _STAMPS = ("update_time", "add_time", "stage_change_time", "won_time", "lost_time", "archive_time")
 # Of a changelog.
 _TOKENS_A_DEAL = 20
+# Ids that a note lists.
+_MOST_IDS = 20
 # `book` checks that states are known from a time on; `_check_known` is the check here.
 _NO_CHECK = pd.Timestamp("9999-12-30", tz="UTC")
 
@@ -202,13 +205,17 @@ def changes(
         unordered = int((result["event"] == "moved").sum())
         first, _ = period_window(since, until, zone_of(tz, deals, history))
         early = _may_be_earlier(result, history, first)
-    if len(early):
-        bounded = result.loc[result["time_after"].notna(), "deal_id"].nunique()
+    if early.any():
+        ids = result.loc[early, "deal_id"].unique()
+        which = str(sorted(map(int, ids)))
+        if len(ids) > _MOST_IDS:
+            which = "rows.loc[rows['time_after'].notna(), 'deal_id'].unique()"
+            ids = result.loc[result["time_after"].notna(), "deal_id"].unique()
         notes.append(
-            f"{len(early):,} of {len(result):,} events may have happened before `since`: snapshots"
-            " show them after it, and time_after says since when. Their times cost"
-            f" {bounded * _TOKENS_A_DEAL:,} tokens:"
-            " account.deal_changes(events.loc[events['time_after'].notna(), 'deal_id'].unique())."
+            f"account.deal_changes({which}) loads the times of {early.sum():,} of"
+            f" {len(result):,} events, for {len(ids) * _TOKENS_A_DEAL:,} tokens: they may have"
+            " happened before `since`; snapshots show them after it, and time_after says since"
+            " when."
         )
     if unordered and stages is None:
         notes.append(
@@ -219,17 +226,18 @@ def changes(
 
 def _may_be_earlier(
     events: pd.DataFrame, history: pd.DataFrame, first: pd.Timestamp
-) -> pd.DataFrame:
-    """Return the events that may have happened before `first`: the snapshot before the one that
-    shows them is older.
+) -> npt.NDArray[np.bool_]:
+    """Return which events may have happened before `first`: the snapshot before the one that shows
+    them is older.
     """
-    bounded = events[events["time_after"] < first]
+    is_early = (events["time_after"] < first).to_numpy(np.bool_, copy=True)
+    bounded = events[is_early]
     is_snapshot = (history["source"] != "changelog").to_numpy(np.bool_)
     taken = np.unique(instants(history[is_snapshot], "seen_at", "UTC"))
     before = np.searchsorted(taken, instants(bounded, "time", "UTC")) - 1
-    if not len(taken):
-        return bounded
-    return bounded[(before < 0) | (taken[before] < to_micros(first))]
+    if len(taken):
+        is_early[is_early] = (before < 0) | (taken[before] < to_micros(first))
+    return is_early
 
 
 def changes_summary(

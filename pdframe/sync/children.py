@@ -428,6 +428,7 @@ class ChildrenSync:
             state=kept,
             tokens=before.tokens if before else 0,
             next_part=before.next_part if before else 1,
+            server_clock=self.client.server_clock or (before.server_clock if before else None),
         )
         if before is None:
             save_states(self.store, self.table.name, NO_STATES, now)

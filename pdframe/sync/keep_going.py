@@ -1,7 +1,7 @@
 """Keep going with a table that costs a request a record: after each sync of all tables, fetch the
 records that are due, as many as the day's tokens allow.
 
-`account.deal_changes(since=..., keep_going=True)` records in the manifest of the table that later
+`account.deal_changes(since=..., keep_going=True)` records, before its first request, that later
 syncs go on; "stop" takes it back. Every one fetches the newest records first, and leaves tokens
 for other calls: a quarter of `max_tokens`, and half of the account's own daily budget, which the
 company's other programs share. Where neither is known, it counts on the smallest budget that an
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from typing import Any
 
+from pdframe._files import seal, unseal, write_atomic
 from pdframe.api.limits import TokenBudget
-from pdframe.cache.store import Manifest, Store
+from pdframe.cache.store import KEPT, Store, reported_write_errors
 from pdframe.errors import AccessError, BudgetError
 from pdframe.schema import Table
 from pdframe.sync.children import KEEP_GOING, ChildrenSync
@@ -36,26 +37,37 @@ __all__ = [
 KEPT_UP_TO_DATE = ("deal_changes",)
 """The tables that syncs can keep up to date this way."""
 
+WISHES = "keep_going.json"
+
 # Parts of the ceiling, and of the account's own budget, that are left to other calls.
 _OF_CEILING, _OF_DAILY_LIMIT = 4, 2
 
 
-def is_kept_up_to_date(manifest: Manifest | None) -> bool:
+def is_kept_up_to_date(store: Store, name: str) -> bool:
     """Whether later syncs of all tables go on with this one."""
-    return manifest is not None and KEEP_GOING in manifest.state
+    wish = _wishes(store).get(name)
+    if wish is None:
+        # Earlier versions recorded it in the manifest.
+        manifest = store.usable_manifest(name)
+        return manifest is not None and KEEP_GOING in manifest.state
+    return wish is True
 
 
 def keep_up_to_date(store: Store, name: str, wanted: bool) -> None:
-    """Record whether later syncs go on with a table, where anything of it is cached. The caller
-    holds the lock.
+    """Record whether later syncs go on with a table: in a file of its own, which stays where the
+    table is damaged. The caller holds the lock.
     """
-    manifest = store.manifest(name)
-    if manifest is None or is_kept_up_to_date(manifest) == wanted:
+    if is_kept_up_to_date(store, name) == wanted:
         return
-    state = {key: value for key, value in manifest.state.items() if key != KEEP_GOING}
-    if wanted:
-        state[KEEP_GOING] = "yes"
-    store.publish(replace(manifest, state=state))
+    with reported_write_errors(repr(name), store.root, KEPT):
+        write_atomic(store.root / WISHES, seal(_wishes(store) | {name: wanted}))
+
+
+def _wishes(store: Store) -> dict[str, Any]:
+    """Return which tables later syncs go on with, or do not; none that nobody decided."""
+    with suppress(OSError, ValueError):
+        return unseal((store.root / WISHES).read_bytes())
+    return {}
 
 
 def affordable(budget: TokenBudget, cost: int, smallest: int, planned: int = 0) -> int:

@@ -16,7 +16,8 @@ position that they reached. What is staged is not fetched again, but for this:
 ======================  ============================================================================
 of a fetch of           fetched again after a crash
 ======================  ============================================================================
-a table that was done   nothing, for a while (`skip_note`)
+a table that was done   by a sync with the same arguments: nothing, for a while (`skip_note`), then
+                        what changed, also where all tables are reloaded (`plan`)
 a complete list         what changed since the fetch began; where that is 29 days ago, everything:
                         deletions are listed for 30 days (`resume_position`)
 a short list, of a      all of it: its pages are not staged (`Fetcher.fetch_list`)
@@ -74,6 +75,8 @@ INTERRUPTED_FOR = timedelta(minutes=15)
 ALWAYS = timedelta(0)
 # The API lists deletions for 30 days: past that, only a full reload finds them.
 DELETIONS_LISTED_FOR = timedelta(days=29)
+# An interrupted reload of several tables resumes for as long as the pages of one table do.
+INTERRUPTED_RELOAD_FOR = DELETIONS_LISTED_FOR
 # An interrupted fetch of children resumes for this long; then its answers are as old as any other.
 CHILDREN_RESUMABLE_FOR = timedelta(days=7)
 
@@ -92,10 +95,8 @@ class Policy:
         How old a list of metadata may be; None: any age.
     deletions_age : timedelta or None
         How old the last reading of the lists of deletions may be; None: any age.
-    unfinished_since : datetime or None
-        When the interrupted sync began; None: the last one was finished.
-    in_flight : frozenset of str
-        Tables of which pages are staged.
+    finished : frozenset of str
+        Tables that the interrupted sync with the same arguments finished.
     finished_age : timedelta or None
         How old a table may be that the interrupted sync finished; None: `INTERRUPTED_FOR`.
     options : SyncOptions
@@ -106,10 +107,14 @@ class Policy:
     full_every: timedelta | None = None
     metadata_age: timedelta | None = ALWAYS
     deletions_age: timedelta | None = ALWAYS
-    unfinished_since: datetime | None = None
-    in_flight: frozenset[str] = frozenset()
+    finished: frozenset[str] = frozenset()
     finished_age: timedelta | None = None
     options: SyncOptions = DEFAULT_OPTIONS
+
+    @property
+    def reload_now(self) -> frozenset[str]:
+        """Tables to reload that the interrupted sync did not reload yet."""
+        return self.reload - self.finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,9 @@ def skip_note(name: str, manifest: Manifest | None, policy: Policy, now: datetim
     """Return why a table is left as it is; None where it is not."""
     if manifest is None:
         return None
-    if policy.unfinished_since is not None and _is_finished(name, manifest, policy, now):
+    # No `max_age` says that a loader never refreshes by itself; a sync was requested.
+    age = INTERRUPTED_FOR if policy.finished_age is None else policy.finished_age
+    if name in policy.finished and now - manifest.synced_at < age:
         return UP_TO_DATE
     if (
         name in METADATA
@@ -163,7 +170,7 @@ def plan(
     deletions_merged_at
         When a sync last read the lists of deletions; None: never, or unknown.
     """
-    if manifest is None or table.name in policy.reload:
+    if manifest is None or table.name in policy.reload_now:
         return Plan("full")
     if table.parent is not None:
         return Plan("incremental")
@@ -425,19 +432,6 @@ def lists_of(table: Table, cached: pa.Table | Stored) -> list[pa.Array]:
 def second_list(table: Table) -> str:
     """Return the column that shows whether a cached row is in the second list of its table."""
     return "is_archived" if "is_archived" in table.by_name else "archive_time"
-
-
-def _is_finished(name: str, manifest: Manifest, policy: Policy, now: datetime) -> bool:
-    """Whether the interrupted sync finished a table, and not too long ago."""
-    since = policy.unfinished_since
-    # A table that is fetched record by record may be published while it is still incomplete.
-    if since is None or name in policy.in_flight or manifest.synced_at < since:
-        return False
-    if name in policy.reload and manifest.full_at < since:
-        return False
-    # No `max_age` says that a loader never refreshes by itself; a sync was requested.
-    age = INTERRUPTED_FOR if policy.finished_age is None else policy.finished_age
-    return now - manifest.synced_at < age
 
 
 def _days(age: timedelta) -> str:

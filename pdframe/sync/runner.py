@@ -30,7 +30,6 @@ from pdframe.sync.keep_going import (
     estimated,
     go_on,
     is_kept_up_to_date,
-    keep_up_to_date,
     sync_note,
 )
 from pdframe.sync.merge import Counts
@@ -47,7 +46,14 @@ from pdframe.sync.plan import (
 from pdframe.sync.plan_costs import Estimate, Pricing
 from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
 from pdframe.sync.reporting import WorkerReporter, tables_at_once
-from pdframe.sync.schedule import Schedule, begin, finish, unfinished_since
+from pdframe.sync.schedule import (
+    Schedule,
+    begin,
+    finish,
+    finished_tables,
+    note_finished,
+    request_key,
+)
 from pdframe.sync.table_sync import FETCHED, Outcome, SyncRow, TableSync, sync_row, unable
 
 # A table of that many rows gives memory back after its sync.
@@ -106,19 +112,25 @@ class Syncer:
         what these miss would be missing as well.
 
         Unless tables are `named` by the user, or reloaded, `metadata_age` and `deletions_age` hold.
-        Where the last sync was interrupted, the tables that it finished less than `max_age` ago are
-        not paid for again.
+        Where the last sync with the same arguments was interrupted, the tables that it finished
+        less than `max_age` ago are not paid for again, and none is reloaded twice.
         """
         requested = list(names)
         policy = replace(self._policy_of(requested, full, named), finished_age=max_age)
         done: dict[str, SyncRow] = {}
-        self.with_repair(lambda: self._sync(requested, policy, done))
+        request = request_key(requested, full=full, named=named)
+        self.with_repair(lambda: self._sync(requested, request, policy, done))
         if not named:
             self.with_repair(lambda: self._keep_going(done))
         return [done[name] for name in TABLES if name in done]
 
     def estimate(
-        self, names: Iterable[str], *, full: bool = False, named: bool = True
+        self,
+        names: Iterable[str],
+        *,
+        full: bool = False,
+        named: bool = True,
+        max_age: timedelta | None = None,
     ) -> list[Estimate]:
         """Price the plans of a sync of these tables, as far as the cache shows."""
         requested = list(names)
@@ -127,7 +139,12 @@ class Syncer:
             want = Want(None, complete, now=True, listed=True)
             return self._children(table, NoTick()).due(want)
 
-        policy = self._policy_of(requested, full, named)
+        request = request_key(requested, full=full, named=named)
+        policy = replace(
+            self._policy_of(requested, full, named),
+            finished=finished_tables(self.store, request, self.now()),
+            finished_age=max_age,
+        )
         pricing = Pricing(
             self.store, policy, self.now(), fields=self._known_fields, records_due=records_due
         )
@@ -173,13 +190,11 @@ class Syncer:
         refresh: Literal["full"] | bool | None,
         max_age: timedelta | None,
         listed: bool = False,
-        keep_going: bool | None = None,
     ) -> None:
         """Bring the rows of some records (None: of all) up to date, of a table that the API gives
         record by record.
 
-        `listed` says that the list of these records was just brought up to date; `keep_going`,
-        whether later syncs of all tables go on with the others (None: as before).
+        `listed` says that the list of these records was just brought up to date.
         """
         table = TABLES[name]
         parent = table.parent.table if table.parent else ""
@@ -192,12 +207,7 @@ class Syncer:
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.client.budget.track(name) as spent, self._bar(name) as tick:
             self.store.prepare()
-            try:
-                self._children(table, tick).run(want)
-            finally:
-                # Also where the tokens run out: later syncs go on from there.
-                if keep_going is not None:
-                    keep_up_to_date(self.store, name, keep_going)
+            self._children(table, tick).run(want)
             if spent.requests:
                 self._note_tokens(name, spent)
 
@@ -239,7 +249,9 @@ class Syncer:
             self.policy, metadata_age=self.metadata_age, deletions_age=self.deletions_age
         )
 
-    def _sync(self, wanted: Iterable[str], policy: Policy, done: dict[str, SyncRow]) -> None:
+    def _sync(
+        self, wanted: Iterable[str], request: str, policy: Policy, done: dict[str, SyncRow]
+    ) -> None:
         """Bring those of the tables up to date that are not `done`."""
         order = in_order(wanted)
         with (
@@ -248,13 +260,7 @@ class Syncer:
             WorkerReporter(lambda name: self._bar(name, order), lock) as reporter,
         ):
             self.store.prepare()
-            interrupted = unfinished_since(self.store)
-            begin(self.store, interrupted or self.now())
-            policy = replace(
-                policy,
-                unfinished_since=interrupted,
-                in_flight=frozenset(in_flight(self.store)),
-            )
+            policy = replace(policy, finished=begin(self.store, request, self.now()))
             schedule = Schedule(self.store, policy, self.now, order, done)
 
             def sync_table(name: str) -> SyncRow:
@@ -269,17 +275,15 @@ class Syncer:
             ):
                 reporter.done(name)
                 schedule.add(row)
-            finish(self.store)
+                if row.mode in FETCHED:
+                    note_finished(self.store, request, name, self.now())
+            finish(self.store, request, self.now())
             if self.store.has_copies():
                 delete_old_copies(self.store)
 
     def _kept_up_to_date(self) -> list[Table]:
         """Return the tables that cost a request a record and are kept up to date all the same."""
-        return [
-            TABLES[name]
-            for name in KEPT_UP_TO_DATE
-            if is_kept_up_to_date(self.store.usable_manifest(name))
-        ]
+        return [TABLES[name] for name in KEPT_UP_TO_DATE if is_kept_up_to_date(self.store, name)]
 
     def _keep_going(self, done: dict[str, SyncRow]) -> None:
         """Go on with these tables, as far as today's tokens allow."""

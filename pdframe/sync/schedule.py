@@ -3,50 +3,97 @@
 The rows of a table can show that a list of metadata is out of date (`metadata`): then that list
 joins the schedule, or is done once more.
 
-A file says that a sync is under way (`begin`, `finish`): where it was interrupted, the next one
-need not pay again for the tables that it finished (`plan.skip_note`).
+A file says which syncs are under way, and which tables each finished (`begin`, `note_finished`,
+`finish`): where one was interrupted, the next one with the same arguments need not pay again for
+these tables (`plan.skip_note`), nor reload them again (`plan.plan`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from pdframe._files import seal, unseal, write_atomic
 from pdframe.cache.store import Store
 from pdframe.errors import CacheError
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import note_if_newer, note_unexplained, outdated_lists
-from pdframe.sync.plan import Policy, dependencies, in_order, skip_note
+from pdframe.sync.plan import INTERRUPTED_RELOAD_FOR, Policy, dependencies, in_order, skip_note
 from pdframe.sync.table_sync import FETCHED, Outcome, SyncRow, sync_row, unable
 
 UNFINISHED = "unfinished.json"
 
 
-def unfinished_since(store: Store) -> datetime | None:
-    """Return when the last sync began, where it did not finish; else None."""
-    try:
-        return datetime.fromisoformat(unseal((store.root / UNFINISHED).read_bytes())["began"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def request_key(names: Iterable[str], *, full: bool, named: bool) -> str:
+    """Return what tells the syncs of one cache apart: their tables and how they load them."""
+    how = f"{'full' if full else 'changes'} of {'named' if named else 'all'}"
+    return f"{how}: {', '.join(sorted(set(names)))}"
 
 
-def begin(store: Store, at: datetime) -> None:
-    """Record that a sync is under way."""
+def finished_tables(store: Store, request: str, now: datetime) -> frozenset[str]:
+    """Return the tables that the interrupted sync of the same request finished; none where there
+    is no such sync.
+    """
+    entry = _unfinished(store, now).get(request)
+    return frozenset(entry["finished"]) if entry else frozenset()
+
+
+def begin(store: Store, request: str, now: datetime) -> frozenset[str]:
+    """Record that a sync is under way; return as `finished_tables`."""
+    finished = finished_tables(store, request, now)
+    entries = _unfinished(store, now)
     try:
-        write_atomic(store.root / UNFINISHED, seal({"began": at.isoformat()}))
+        _write(store, {request: {"began": now.isoformat(), "finished": []}} | entries)
     except OSError as error:
         raise CacheError(
             f"The cache folder {store.root} cannot be written: {error.strerror}. No request was"
             " sent."
         ) from error
+    return finished
 
 
-def finish(store: Store) -> None:
-    """Record that the sync finished."""
+def note_finished(store: Store, request: str, name: str, now: datetime) -> None:
+    """Record that a sync finished a table."""
+    entries = _unfinished(store, now)
+    entry = entries.get(request)
+    if entry is None or name in entry["finished"]:
+        return
+    entries[request] = {**entry, "finished": [*entry["finished"], name]}
+    # Without the record, the next sync only costs more.
     with contextlib.suppress(OSError):
-        (store.root / UNFINISHED).unlink(missing_ok=True)
+        _write(store, entries)
+
+
+def finish(store: Store, request: str, now: datetime) -> None:
+    """Record that the sync finished."""
+    entries = _unfinished(store, now)
+    entries.pop(request, None)
+    with contextlib.suppress(OSError):
+        if entries:
+            _write(store, entries)
+        else:
+            (store.root / UNFINISHED).unlink(missing_ok=True)
+
+
+def _unfinished(store: Store, now: datetime) -> dict[str, dict[str, Any]]:
+    """Return the syncs that did not finish, each with when it began and the tables that it
+    finished; without those that are too old to be resumed.
+    """
+    try:
+        entries: dict[str, dict[str, Any]] = unseal((store.root / UNFINISHED).read_bytes())["syncs"]
+        return {
+            request: entry
+            for request, entry in entries.items()
+            if abs(now - datetime.fromisoformat(entry["began"])) < INTERRUPTED_RELOAD_FOR
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write(store: Store, entries: dict[str, dict[str, Any]]) -> None:
+    write_atomic(store.root / UNFINISHED, seal({"syncs": entries}), durable=False)
 
 
 class Schedule:

@@ -373,7 +373,7 @@ class TableSync:
             now=self.now,
             options=self.policy.options,
         )
-        full = self.table.name in self.policy.reload
+        full = self.table.name in self.policy.reload_now
         fetched = children.run(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (
@@ -405,6 +405,8 @@ class TableSync:
             {**kept, **fetched.watermarks},
             next_part=before.next_part if before else 1,
             tokens=self.spent.tokens,
+            server_clock=self.fetcher.client.server_clock
+            or (before.server_clock if before else None),
         )
         if fetched.runs or (before is not None and len(before.parts) > 1):
             # Of a long table, the next range is merged while one is written.

@@ -126,14 +126,15 @@ def test_a_company_is_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "max_age", ["garbage", "", "15", -1, 5, True, "-1min", [], "NaT", float("nan")]
+    "max_age",
+    ["garbage", "²", "+5", "1e3", "٥", "", "15", -1, 5, True, "-1min", [], "NaT", float("nan")],
 )
 def test_a_max_age_is_a_length_of_time(tmp_path: Path, max_age: object) -> None:
     with pytest.raises(ArgumentError, match=r"max_age.*'15min'"):
         connect(tmp_path, max_age=max_age)
 
 
-@pytest.mark.parametrize("max_age", ["15min", "1D", 0, None, timedelta(hours=1)])
+@pytest.mark.parametrize("max_age", ["15min", "1D", "00:15:00", "0", 0, None, timedelta(hours=1)])
 def test_lengths_of_time_are_taken(tmp_path: Path, max_age: object) -> None:
     connect(tmp_path, max_age=max_age).close()
 

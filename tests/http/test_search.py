@@ -5,17 +5,20 @@ anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+import pdframe
 from pdframe import DataWarning, sandbox
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 from tests.helpers.internals import without_burst_limit
 from tests.helpers.notices import notes_in
 from tests.helpers.proxy import altered
+from tests.helpers.scripted_server import Reply, Scripted, data, fail
 
 NAMES = {
     "deals": "title",
@@ -259,3 +262,19 @@ def test_a_search_warns_once_of_all_its_columns(account: sandbox.SandboxAccount)
             other.search_field("deal", "deal", "title")
         assert len(field) == 1
         assert {"search", "search_field"} <= {*other.warnings()["table"]}
+
+
+def test_a_field_is_searched_by_code_where_the_list_of_fields_is_withheld(tmp_path: Path) -> None:
+    def reply(seen: Any) -> Reply:
+        if seen.path.endswith("/users/me"):
+            return data({"id": 1, "company_id": 7, "company_name": "Acme", "timezone_name": "UTC"})
+        if "Fields" in seen.path:
+            return fail(403, "Scope and URL mismatch")
+        return data([{"id": 1, "name": "x"}] if "itemSearch" in seen.path else [])
+
+    with Scripted.running() as server:
+        server.last = reply
+        with pdframe.connect(
+            base_url=server.url, api_token="x" * 40, cache_dir=tmp_path, progress=False
+        ) as account:
+            assert account.search_field("ab", "deal", "title")["id"].tolist() == [1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from ast import literal_eval
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
@@ -387,3 +390,24 @@ def test_as_of_takes_times_counted_from_now(account: sandbox.SandboxAccount) -> 
         pd.testing.assert_frame_equal(account.as_of(word), account.as_of(day))
     with pytest.raises(ArgumentError, match="Did you mean 'yesterday'"):
         account.as_of("yesterdy")
+
+
+def test_the_advice_about_early_events_costs_the_changelogs_of_their_deals_alone() -> None:
+    with sandbox.connect(seed=7, deals=60, progress=False) as account:
+        account.sync()
+        account.advance(days=7)
+        account.sync()
+        with pytest.warns(DataWarning, match="may have happened before `since`") as noticed:
+            rows = account.changes("2026-07-02 10:00")
+        text = str(noticed[0].message)
+        ids, tokens = re.search(  # type: ignore[union-attr]
+            r"account\.deal_changes\((.*?)\) loads .* for ([\d,]+) tokens", text
+        ).groups()
+        before = account.tokens_today
+        assert set(literal_eval(ids)) == {*rows.loc[rows["time_after"].notna(), "deal_id"]}
+        account.deal_changes(literal_eval(ids))
+        assert account.tokens_today - before == int(tokens.replace(",", "")) > 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            later = account.changes("2026-07-02 10:00")
+        assert later["time_after"].isna().all()

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import pdframe
 from pdframe import sandbox
 from pdframe.errors import ArgumentError, BudgetError, NotCachedError
 from pdframe.sync import SyncOptions
@@ -293,3 +294,24 @@ def test_keep_going_is_kept_without_a_request_as_well(account: sandbox.SandboxAc
     assert requested(account) == [newest]
     assert row_of(account.sync())["mode"] == "incremental"
     assert len(requested(account)) > 1
+
+
+def test_syncs_go_on_after_the_tokens_ran_out_before_the_first_changelog() -> None:
+    with sandbox.connect(seed=7, deals=60, progress=False, max_tokens=25) as account:
+        with pytest.raises(BudgetError):
+            account.deal_changes(since="2026-06", keep_going=True)
+        account._client.budget.max_tokens = None
+        assert "deal_changes" in account.sync()["table"].tolist()
+
+
+def test_syncs_go_on_after_the_table_was_damaged() -> None:
+    with sandbox.connect(seed=7, deals=60, progress=False) as account:
+        account.sync()
+        account.deal_changes(since="2026-06-01", keep_going=True)
+        for part in (account.cache_path / "deal_changes").glob("part-*.parquet"):
+            part.write_bytes(b"x" * part.stat().st_size)
+        with pytest.warns(pdframe.DataWarning, match="quarantined"):
+            account.sync()
+        assert "deal_changes" in account.sync()["table"].tolist()
+        account.deal_changes(keep_going="stop")
+        assert "deal_changes" not in account.sync()["table"].tolist()

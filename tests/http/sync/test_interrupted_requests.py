@@ -1,0 +1,70 @@
+"""Which tables of an interrupted sync are left as they are: those that a sync with the same
+arguments finished.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from pdframe import sandbox
+from pdframe.errors import BudgetError
+from pdframe.sync import SyncOptions
+
+
+def spend_up_to(account: sandbox.SandboxAccount, tokens: int | None) -> None:
+    """Let an account spend so many tokens more (None: any number)."""
+    account._client.budget.max_tokens = None if tokens is None else account.tokens_today + tokens
+
+
+def interrupted(*tables: str, full: bool = False, tokens: int = 60) -> sandbox.SandboxAccount:
+    account = sandbox.connect(seed=7, deals=120, progress=False)
+    spend_up_to(account, tokens)
+    with pytest.raises(BudgetError):
+        account.sync(*tables, full=full)
+    spend_up_to(account, None)
+    return account
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_named_table_is_requested_after_an_interrupted_sync_of_all(full: bool) -> None:
+    with interrupted() as account:
+        account.deals(names=False)
+        account.company_model.edit_deal(1, value=123_456.0)
+        done = account.sync("deals", full=full).set_index("table")
+        assert done["mode"]["deals"] != "skipped"
+        deals = account.deals(refresh=False).set_index("id")
+        assert deals["value"][1] == 123_456.0
+
+
+def test_a_table_that_a_loader_synced_is_requested_by_the_next_sync_of_all() -> None:
+    with interrupted() as account:
+        account.deals(names=False)
+        account.company_model.edit_deal(1, value=123_456.0)
+        account.sync()
+        assert account.deals(refresh=False).set_index("id")["value"][1] == 123_456.0
+
+
+def test_a_reload_that_costs_more_than_one_day_ends_on_another() -> None:
+    with sandbox.connect(
+        seed=7, deals=200, progress=False, max_age="1us", options=SyncOptions(page_size=20)
+    ) as account:
+        account.sync()
+        before = account.tokens_today
+        account.sync(full=True)
+        cost = account.tokens_today - before
+        full_at = account.status().set_index("table")["full_at"]
+        begun, finished = pd.Timestamp.now("UTC"), False
+        for _ in range(5):
+            spend_up_to(account, int(cost * 0.6))
+            try:
+                account.sync(full=True)
+            except BudgetError:
+                assert account.estimate(full=True)["tokens"].sum() < cost
+                continue
+            finished = True
+            break
+        assert finished
+        spend_up_to(account, None)
+        reloaded = account.status().set_index("table")["full_at"]
+        assert (reloaded[full_at.index] >= begun.floor("s")).all()
