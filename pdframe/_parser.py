@@ -224,6 +224,16 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--names", action="store_true", help="add the names of persons and organizations too"
     )
+    export.add_argument(
+        "--rates",
+        choices=["ecb"],
+        help="ecb: the star has the rates of the European Central Bank, and a forecast in euros",
+    )
+    export.add_argument(
+        "--cancellations",
+        metavar="COLUMN",
+        help="column of deals with the day on which recurring revenue ended, for the star's MRR",
+    )
 
     fields = commands.add_parser("fields", help="list the labels and hashes of a table's fields")
     fields.add_argument("table", metavar="TABLE")

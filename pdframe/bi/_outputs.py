@@ -60,7 +60,8 @@ class FilesOutput:
     def add(self, table: BiTable) -> Written:
         """Stage the files of a table."""
         self._notes.append((table.name, table.columns))
-        return self._add(table.name, table.table)
+        row = self._add(table.name, table.table)
+        return replace(row, note=table.note or row.note, missing=table.missing)
 
     def _add(self, name: str, rows: pa.Table) -> Written:
         self._schemas[name] = rows.schema
@@ -186,7 +187,8 @@ class DuckdbOutput:
     def add(self, table: BiTable) -> Written:
         """Add a table."""
         self._notes.append((table.name, table.columns))
-        return self._add(table.name, table.table)
+        row = self._add(table.name, table.table)
+        return replace(row, note=table.note or row.note, missing=table.missing)
 
     def _add(self, name: str, rows: pa.Table) -> Written:
         self._contents[name] = {"content": content_id(rows), "rows": rows.num_rows}

@@ -38,11 +38,23 @@ class ColumnNote:
 
 @dataclass(frozen=True, slots=True)
 class BiTable:
-    """One table of a set: plain Arrow columns with their final names, and a note on each."""
+    """One table of a set: plain Arrow columns with their final names, and a note on each.
+
+    Parameters
+    ----------
+    name, table, columns
+        The table.
+    note
+        Why rows or names are lacking: a list that it is made of is unavailable. Empty: none is.
+    missing
+        What the account lacks for it: "plan", "scope", "permission"; None: unknown, or nothing.
+    """
 
     name: str
     table: pa.Table
     columns: tuple[ColumnNote, ...]
+    note: str = ""
+    missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -443,7 +443,9 @@ def _after_credentials(url: str) -> str:
     whatever signs they have.
     """
     scheme, _, rest = url.partition("://")
-    if ":" in rest.partition("@")[0] and "@" in rest:
+    before, at, _ = rest.partition("@")
+    # A user alone has no colon; an @ after a slash, without one, is of the path.
+    if at and (":" in before or "/" not in before):
         rest = rest.rpartition("@")[2]
     return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
 

@@ -74,13 +74,14 @@ class _Last:
     inputs: str | None
     files: list[str]
     tables: list[Written]
+    notes: list[str]
 
     @classmethod
     def of(cls, listed: Mapping[str, Any]) -> _Last | None:
         """Read it from the listing; None: there is none, or another version wrote it."""
         with contextlib.suppress(KeyError, TypeError):
             tables = [Written.from_listing(row) for row in listed["tables"]]
-            return cls(listed["inputs"], [*listed["files"]], tables)
+            return cls(listed["inputs"], [*listed["files"]], tables, [*listed["notes"]])
         return None
 
 
@@ -160,12 +161,15 @@ def export(
         folder), note, missing, written (whether a file was written, or was the same already).
         If no table was named, an unavailable one has neither path nor rows; note says why (or which
         texts of a workbook are cut), missing what the account lacks: "plan", "scope", "permission"
-        (null: nothing).
+        (null: unknown, or nothing). A star is replaced whole: a table that needs an unavailable
+        list has a file without those rows, its note and missing. `attrs["notes"]` has every note
+        of the set, such as lines without an end.
 
     Warns
     -----
     DataWarning
-        Texts of a workbook are longer than a cell of Excel takes, and are cut.
+        Texts of a workbook are longer than a cell of Excel takes, and are cut; or a star lacks
+        something, such as a list, an end of lines or a rate (once, all notes in `attrs["notes"]`).
 
     Raises
     ------
@@ -212,7 +216,7 @@ def export(
         check_place(target, key, _known_files(layout, format, choice.tables))
         target.prepare()
         with writing(target, key, f"{layout} {format}") as writer:
-            done = _write(self, writer, choice, layout, format, options)
+            done, notes = _write(self, writer, choice, layout, format, options)
     except OSError as error:
         raise CacheError(
             f"The export to {target.where} could not be written: {_why(error)}. Each file of an"
@@ -222,10 +226,14 @@ def export(
     except PdframeError as error:
         error.kept = " ".join(filter(None, (error.kept, f"Nothing in {target.where} was changed.")))
         raise
-    if cut := [f"{one.table}: {one.note}" for one in done if one.file and one.note]:
-        more = "\nThe column note of the result names the other tables." if cut[1:] else ""
-        warn(cut[0] + more, cut)
-    return _done_frame(done, target)
+    if layout == "tables":
+        notes = [f"{one.table}: {one.note}" for one in done if one.file and one.note]
+    if notes:
+        more = '\nattrs["notes"] of the result has the others.' if notes[1:] else ""
+        warn(notes[0] + more, notes)
+    frame = _done_frame(done, target)
+    frame.attrs["notes"] = notes
+    return frame
 
 
 def _write(
@@ -235,8 +243,8 @@ def _write(
     layout: Layout,
     format: Format,
     options: _Options,
-) -> list[Written]:
-    """Write everything that changed, and return a row a table."""
+) -> tuple[list[Written], list[str]]:
+    """Write everything that changed, and return a row a table, and the notes of a star."""
     # A star refreshes each list once by itself, where all are refreshed.
     is_left_to_star = layout == "star" and refreshes_all(account, choice)
     refreshed = (
@@ -261,8 +269,9 @@ def _write(
         and is_fresh(account, choice, refreshed.fresh)
         and all(writer.is_in_place(name) for name in last.files)
     ):
-        return last.tables
+        return last.tables, last.notes
     done: list[Written] = []
+    notes: list[str] = []
     with contextlib.ExitStack() as stack:
         output: FilesOutput | DuckdbOutput
         if format == "duckdb":
@@ -285,6 +294,7 @@ def _write(
                 refresh=choice.refresh,
             )
             done += [output.add(table) for table in content.tables]
+            notes = list(content.notes)
             now = server_now(account._store)
             done += output.describe(
                 content, account._store.root.name, now, account.tz, account.currency
@@ -296,10 +306,11 @@ def _write(
             "inputs": inputs if inputs_id(account, arguments) == inputs else None,
             "files": sorted(writer.contents),
             "tables": [row.to_listing() for row in done],
+            "notes": notes,
             **output.about,
         }
         writer.commit(about, is_complete=layout == "star")
-    return done
+    return done, notes
 
 
 def check_choice(

@@ -103,7 +103,8 @@ def star(
     ArgumentError
         `fiscal_start` is no month, or `rates` are no rates.
     PdframeError
-        As from the loaders. A table that the account may not read has no rows, and a note says so.
+        As from the loaders. A list that the account may not read has no rows, and a note says so,
+        of the star and of each table that is made of it.
     """
     if isinstance(fiscal_start, bool) or fiscal_start not in range(1, 13):
         raise ArgumentError(f"fiscal_start={fiscal_start!r} must be a month, 1 to 12.")
@@ -136,27 +137,34 @@ def _tables(
     for name, key in _DIMENSIONS:
         frame = source.frame(name)
         url = account.url(name, frame["id"]) if name in _WITH_PAGES else None
-        yield from dimension(building, frame, source.dictionary(name), key, url=url)
+        made = dimension(building, frame, source.dictionary(name), key, url=url)
+        yield from source.noted(made, name)
     deals = source.frame("deals")
     url = account.url("deals", deals["id"])
     yield from deal_tables(building, deals, source.dictionary("deals"), url)
     keys = DealKeys(building, deals)
     del deals, frame, url
     items = source.frame("deal_products")
-    yield line_item_table(building, items, source.dictionary("deal_products"), keys)
-    yield _mrr(building, source, items, keys, cancellations)
+    lines = line_item_table(building, items, source.dictionary("deal_products"), keys)
+    yield from source.noted([lines], "deal_products")
+    mrr = _mrr(building, source, items, keys, cancellations)
+    of_names = ("organizations", "persons") if building.personal else ()
+    yield from source.noted([mrr], "deal_products", *of_names)
     del items
     installments = source.frame("installments")
-    yield installment_table(building, installments, source.dictionary("installments"), keys)
+    due = installment_table(building, installments, source.dictionary("installments"), keys)
+    yield from source.noted([due], "installments")
     activities = source.frame("activities")
-    yield from activity_tables(building, activities, source.dictionary("activities"), keys)
+    done = activity_tables(building, activities, source.dictionary("activities"), keys)
+    yield from source.noted(done, "activities")
     del activities
     yield rate_table(building, rates)
     visits, history = source.visits(), account.deal_history()
-    yield visit_table(building, visits, keys)
+    yield from source.noted([visit_table(building, visits, keys)], "stages")
     yield history_table(building, history, keys)
     deals, stages = source.deals_and_deleted(), source.frame("stages")
-    yield forecast_table(building, deals, visits, stages, history, rates)
+    forecast = forecast_table(building, deals, visits, stages, history, rates)
+    yield from source.noted([forecast], "stages")
     del deals, visits, history
     yield _currency_table(building, account.currency)
     yield building.calendar.table()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 
+from pdframe.bi._tables import BiTable
 from pdframe.bi.star_columns import Dictionary
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
-from pdframe.errors import AccessError, NotCachedError
+from pdframe.errors import AccessError
 from pdframe.frames.frame import empty_frame
 from pdframe.schema import TABLES
 from pdframe.schema.snapshots import STAGE_VISITS
@@ -67,7 +69,7 @@ class Source:
         self._notes = notes
         self._refresh = refresh
         self._loaded: set[str] = set()
-        self._unavailable: set[str] = set()
+        self._unavailable: dict[str, AccessError] = {}
 
     def frame(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Load a table, without names of ids; without rows where it is unavailable."""
@@ -76,15 +78,32 @@ class Source:
             load = getattr(self.account, name)
             try:
                 frame: pd.DataFrame = load(refresh=refresh, names=False, columns=columns)
-            except (AccessError, NotCachedError) as error:
-                if name == _NEEDED or getattr(error, "status", None) == _UNAUTHORIZED:
+            except AccessError as error:
+                if name == _NEEDED or error.status == _UNAUTHORIZED:
                     raise
-                self._unavailable.add(name)
+                self._unavailable[name] = error
                 self._notes.append(f"{name} is unavailable, its tables are empty: {error.args[0]}")
             else:
                 self._loaded.add(name)
                 return frame
         return empty_frame(TABLES[name], columns=columns)
+
+    def noted(self, tables: Iterable[BiTable], *needs: str) -> Iterator[BiTable]:
+        """Yield tables, each with a note where lists that it is made of are unavailable."""
+        for table in tables:
+            lacking = [
+                (name, self._unavailable[name]) for name in needs if name in self._unavailable
+            ]
+            if not lacking:
+                yield table
+                continue
+            kinds = {error.missing or None for _, error in lacking}
+            yield replace(
+                table,
+                note=" ".join(f"{name} is unavailable: {error.args[0]}" for name, error in lacking),
+                # Of the plan, and so no failure, where every lacking list is.
+                missing=kinds.pop() if len(kinds) == 1 else None,
+            )
 
     def today(self) -> date:
         """Load the deals, and return the day of the server's clock, which they bring."""
@@ -114,8 +133,8 @@ class Source:
         if table.field_list is not None and name not in self._unavailable:
             try:
                 fields = self.account.fields(name, refresh=self._refresh_fields(name))
-            except (AccessError, NotCachedError) as error:
-                if getattr(error, "status", None) == _UNAUTHORIZED:
+            except AccessError as error:
+                if error.status == _UNAUTHORIZED:
                     raise
                 self._notes.append(f"Fields of {name} have no labels: {error.args[0]}")
         return Dictionary(table, fields)

@@ -113,18 +113,32 @@ WHERE d.status = 'open'""",
 _MRR = View(
     "v_mrr_movements",
     "What moved MRR in each month and currency: end_mrr = start_mrr + the movements, exactly",
-    {"fact_mrr_by_month": ("month", "currency_key", "previous_mrr", "amount", "mrr", "movement")},
+    {
+        "fact_mrr_by_month": (
+            *("month", "currency_key", "customer", "previous_mrr", "amount", "mrr", "movement"),
+        )
+    },
     """\
 SELECT
     month, currency_key, SUM(previous_mrr) AS start_mrr,
-    SUM(CASE WHEN movement = 'new' THEN amount ELSE 0 END) AS new_mrr,
-    SUM(CASE WHEN movement = 'reactivation' THEN amount ELSE 0 END) AS reactivation_mrr,
-    SUM(CASE WHEN movement = 'expansion' THEN amount ELSE 0 END) AS expansion_mrr,
-    SUM(CASE WHEN movement = 'contraction' THEN amount ELSE 0 END) AS contraction_mrr,
-    SUM(CASE WHEN movement = 'churn' THEN amount ELSE 0 END) AS churn_mrr,
+    SUM(new_mrr) AS new_mrr,
+    SUM(reactivation_mrr) AS reactivation_mrr,
+    SUM(expansion_mrr) AS expansion_mrr,
+    SUM(contraction_mrr) AS contraction_mrr,
+    SUM(churn_mrr) AS churn_mrr,
     SUM(mrr) AS end_mrr,
-    COUNT(DISTINCT CASE WHEN mrr > 0 THEN customer END) AS customers
-FROM fact_mrr_by_month
+    COUNT(CASE WHEN mrr > 0 THEN customer END) AS customers
+FROM (
+    SELECT
+        month, currency_key, customer, SUM(previous_mrr) AS previous_mrr, SUM(mrr) AS mrr,
+        SUM(CASE WHEN movement = 'new' THEN amount ELSE 0 END) AS new_mrr,
+        SUM(CASE WHEN movement = 'reactivation' THEN amount ELSE 0 END) AS reactivation_mrr,
+        SUM(CASE WHEN movement = 'expansion' THEN amount ELSE 0 END) AS expansion_mrr,
+        SUM(CASE WHEN movement = 'contraction' THEN amount ELSE 0 END) AS contraction_mrr,
+        SUM(CASE WHEN movement = 'churn' THEN amount ELSE 0 END) AS churn_mrr
+    FROM fact_mrr_by_month
+    GROUP BY month, currency_key, customer
+) c
 GROUP BY month, currency_key""",
 )
 

@@ -181,6 +181,11 @@ def test_no_message_shows_a_credential(loaded: sandbox.SandboxAccount, tmp_path:
     with pytest.raises(ArgumentError) as refused:
         loaded.export(f"nowhere://user:{SECRET}@host/bi?key={SECRET}", *TABLES)
     assert SECRET not in str(refused.value)
+    with pytest.raises(ArgumentError) as refused:
+        loaded.export(f"nowhere://{SECRET}@host/bi", *TABLES)
+    assert SECRET not in str(refused.value)
+    with pytest.raises(ArgumentError, match="nowhere://host/a@b"):
+        loaded.export("nowhere://host/a@b", *TABLES)
     assert refused.value.__suppress_context__
     assert "nowhere://host/bi" in str(refused.value)
 

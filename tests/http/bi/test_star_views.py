@@ -168,6 +168,21 @@ def test_mrr_closes_and_is_converted(viewed: Viewed) -> None:
         assert amount == pytest.approx(mrr[str(month)], abs=0.001)
 
 
+def test_a_customer_whose_lines_add_up_to_nothing_is_none() -> None:
+    view = next(view for view in VIEWS if view.name == "v_mrr_movements")
+    with duckdb.connect() as database:
+        database.execute(
+            "CREATE TABLE fact_mrr_by_month AS SELECT DATE '2026-01-01' AS month, * FROM (VALUES"
+            " ('EUR', 'a', 0.0, 100.0, 100.0, 'new'), ('EUR', 'a', 0.0, -100.0, -100.0, 'new'),"
+            " ('EUR', 'b', 0.0, 50.0, 50.0, 'new'), ('USD', 'a', 0.0, 7.0, 7.0, 'new'))"
+            " AS t(currency_key, customer, previous_mrr, amount, mrr, movement)"
+        )
+        database.execute(view.statement)
+        query = "SELECT currency_key, new_mrr, end_mrr, customers FROM v_mrr_movements ORDER BY 1"
+        rows = database.execute(query).fetchall()
+    assert rows == [("EUR", 50.0, 50.0, 1), ("USD", 7.0, 7.0, 1)]
+
+
 def test_mrr_in_a_currency_without_a_rate_gives_no_sum_that_lacks_it() -> None:
     view = next(view for view in VIEWS if view.name == "v_mrr_in_one_currency")
     with duckdb.connect() as database:
