@@ -313,7 +313,7 @@ def known_changes(
     every: bool = False,
 ) -> pd.DataFrame:
     """Return the events as `changes` does; with `every` also wins and losses that were undone, and
-    without a check that all events since `since` are known.
+    without a check that all events since `since` are known. With `partly` that check warns.
     """
     check_choice("deleted", deleted, get_args(Deleted))
     tz = zone_of(tz, deals, history)

@@ -64,7 +64,7 @@ def keep_up_to_date(store: Store, name: str, wanted: bool) -> None:
 
 
 def _wishes(store: Store) -> dict[str, Any]:
-    """Return which tables later syncs go on with, or do not; none that nobody decided."""
+    """Return whether later syncs go on with a table, for each table of which a call said it."""
     with suppress(OSError, ValueError):
         return unseal((store.root / WISHES).read_bytes())
     return {}

@@ -15,9 +15,9 @@ from tests.helpers import tiers
 
 SECONDS = 1.0
 HEAD = f"""\
-# Test functions whose cases in tier `test` took over {SECONDS:.0f} second together: it draws a few of them.
+# Test functions whose cases in tier `test` took over {SECONDS:.0f} second together. It draws a few.
 # Written by tests/helpers/slow_tests.py.
-"""  # fmt: skip
+"""
 
 
 def slow(report: ElementTree.Element) -> list[str]:
