@@ -10,11 +10,12 @@ import pytest
 from pdframe import sandbox
 from pdframe.errors import BudgetError
 from pdframe.sync import SyncOptions
+from tests.helpers.internals import client_of
 
 
 def spend_up_to(account: sandbox.SandboxAccount, tokens: int | None) -> None:
     """Let an account spend so many tokens more (None: any number)."""
-    account._client.budget.max_tokens = None if tokens is None else account.tokens_today + tokens
+    client_of(account).budget.max_tokens = None if tokens is None else account.tokens_today + tokens
 
 
 def interrupted(*tables: str, full: bool = False, tokens: int = 60) -> sandbox.SandboxAccount:

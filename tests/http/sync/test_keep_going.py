@@ -14,6 +14,7 @@ from pdframe import sandbox
 from pdframe.errors import ArgumentError, BudgetError, NotCachedError
 from pdframe.sync import SyncOptions
 from tests.helpers import true_cells
+from tests.helpers.internals import client_of
 from tests.helpers.proxy import altered
 from tests.helpers.scripted_server import Reply, fail
 from tests.helpers.tuning import connected_again
@@ -300,7 +301,7 @@ def test_syncs_go_on_after_the_tokens_ran_out_before_the_first_changelog() -> No
     with sandbox.connect(seed=7, deals=60, progress=False, max_tokens=25) as account:
         with pytest.raises(BudgetError):
             account.deal_changes(since="2026-06", keep_going=True)
-        account._client.budget.max_tokens = None
+        client_of(account).budget.max_tokens = None
         assert "deal_changes" in account.sync()["table"].tolist()
 
 

@@ -7,6 +7,7 @@ import pytest
 from pdframe import sandbox
 from pdframe.errors import BudgetError
 from pdframe.sync import SyncOptions
+from tests.helpers.internals import client_of
 
 
 def today(account: sandbox.SandboxAccount) -> str:
@@ -21,7 +22,7 @@ def test_a_load_that_resumes_a_day_later_knows_the_day_of_the_server() -> None:
     ) as account:
         with pytest.raises(BudgetError):
             account.deals(names=False)
-        account._client.budget.max_tokens = None
+        client_of(account).budget.max_tokens = None
         account.company_model.advance(days=1)
         assert account.deals(names=False).attrs["today"] == "2026-07-01"
         assert len(account.as_of("today")) == len(account.as_of("2026-07-01")) > 0
