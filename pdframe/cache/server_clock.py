@@ -18,16 +18,23 @@ def server_now(store: Store) -> datetime:
     """Return the server's clock: the newest `Date` of an answer that a sync kept, plus the time
     since; this machine's where it is unknown.
     """
-    now, clocks = datetime.now(UTC), []
+    now, clocks, earlier = datetime.now(UTC), [], []
     with contextlib.suppress(CacheError):
         for manifest in store.readable_manifests():
             if manifest.server_clock is not None:
                 clocks.append(manifest.server_clock)
-            elif manifest.server_time is not None:  # of an earlier version
-                clocks.append((manifest.server_time, manifest.synced_at))
-    if not clocks:
-        return now
-    server_time, answered_at = max(clocks, key=lambda clock: clock[1])
+            elif manifest.server_time is not None:
+                earlier.append((manifest.server_time, manifest.synced_at))
+    if clocks:
+        return _since(max(clocks, key=lambda clock: clock[1]), now)
+    # An earlier version kept the time of a load's first page: of a load that was resumed it is too
+    # early, so the latest one counts.
+    return max((_since(clock, now) for clock in earlier), default=now)
+
+
+def _since(clock: tuple[datetime, datetime], now: datetime) -> datetime:
+    """Return the server's time of an answer, plus the time since."""
+    server_time, answered_at = clock
     return server_time + max(now - answered_at, timedelta(0))
 
 

@@ -101,11 +101,12 @@ def test_one_warning_says_which_texts_are_cut(
     company.add_activity("a" * 50_000)
     account.sync("deals", "activities")
     for _ in range(2):
-        with pytest.warns(DataWarning, match="deals: .* cut: 2 of title.\nThe column") as caught:
+        with pytest.warns(DataWarning, match="deals: .* cut: 2 of title.\nattrs") as caught:
             done = account.export(tmp_path, "deals", "activities", "stages", format="xlsx")
         assert len([one for one in caught if "cut" in str(one.message)]) == 1
         notes = done.set_index("table")["note"]
         assert "1 of subject" in notes["activities"]
+        assert [note.partition(":")[0] for note in done.attrs["notes"]] == ["deals", "activities"]
         assert notes["stages"] == ""
     # The other formats hold all of it.
     assert account.export(tmp_path, "deals", format="csv")["note"].tolist() == [""]
