@@ -35,6 +35,7 @@ from pdframe.bi.layout_tables import (
 )
 from pdframe.bi.sets import LISTING, SetWriter, check_place, writing
 from pdframe.bi.star import star
+from pdframe.bi.star_forecast import FACT_FORECAST
 from pdframe.bi.star_source import Starred
 from pdframe.cache.server_clock import server_now
 from pdframe.errors import ArgumentError, CacheError, PdframeError
@@ -228,9 +229,11 @@ def export(
         raise
     if layout == "tables":
         notes = [f"{one.table}: {one.note}" for one in done if one.file and one.note]
-    if notes:
+    # How sure a forecast is stands in `attrs["notes"]` and meta_export: the set lacks nothing.
+    lacks = [note for note in notes if not note.startswith(f"{FACT_FORECAST}: ")]
+    if lacks:
         more = '\nattrs["notes"] of the result has the others.' if notes[1:] else ""
-        warn(notes[0] + more, notes)
+        warn(lacks[0] + more, notes)
     frame = _done_frame(done, target)
     frame.attrs["notes"] = notes
     return frame

@@ -43,6 +43,16 @@ NEEDED_OF_DEALS = (
 _LARGEST = 10**18
 """Millionths from here on have more digits than decimal(18, 6)."""
 _NO_MOVEMENT = "none"
+_NO_DISCOUNTS = pd.DataFrame(
+    {
+        "deal_id": pd.array([], "Int64"),
+        "type": pd.array([], "str"),
+        "amount": pd.array([], "float64"),
+    }
+)
+"""Discounts on whole deals cut one-time lines alone: no MRR lacks them, and nobody is asked to load
+them.
+"""
 _UNIT = "currency of the row a month"
 
 
@@ -74,6 +84,7 @@ def mrr_table(
         lines = mrr_lines(
             items,
             deals,
+            discounts=_NO_DISCOUNTS,
             cancellations=cancellations,
             organizations=organizations,
             persons=persons,

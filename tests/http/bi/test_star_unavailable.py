@@ -5,6 +5,7 @@ whole.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,20 @@ def test_the_command_takes_cancellations(
     never = [note for note in without if note.startswith("fact_mrr_by_month: ")]
     assert never
     assert never != [note for note in ended if note.startswith("fact_mrr_by_month: ")]
+
+
+def test_a_star_that_lacks_nothing_warns_of_nothing(tmp_path: Path) -> None:
+    """The account of notebooks/06_bi.ipynb: some deals have discounts, which cut no MRR; the
+    forecast is unsure, which its note says.
+    """
+    with pdframe.sandbox.connect(seed=7, deals=2_000, burst=100_000, progress=False) as account:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DataWarning)
+            done = account.export(
+                tmp_path, layout="star", cancellations="Cancellation date", fiscal_start=4
+            )
+        notes = done.attrs["notes"]
+        assert notes
+        assert all(note.startswith("fact_forecast: ") for note in notes)
+        with pytest.warns(DataWarning, match="fact_mrr_by_month: No cancellations"):
+            account.export(tmp_path, layout="star")
