@@ -1,23 +1,19 @@
-"""What a forecasting method receives and gives: open deals at a time, their outcomes, and the
-probabilities of winning and losing within horizons.
+"""The rows of a forecast: open deals at a time, their outcomes, and the probabilities of winning and
+losing within horizons.
 
-A method is fitted on what was known at a time and predicts open deals that it has not seen. Times
-are microseconds since 1970 UTC, days are days since 1970, horizons are microseconds from the time
-at which a deal was observed.
+Times are microseconds since 1970 UTC, days are days since 1970, horizons are microseconds from the
+time at which a deal was observed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdframe.metrics._survival import Floats, Ints
-
-if TYPE_CHECKING:
-    from pdframe.metrics.forecasting.known import Known
 
 OPEN, WON, LOST = range(3)
 """Outcomes: not closed as far as known; won; lost, deleted or moved out of all pipelines."""
@@ -131,21 +127,3 @@ class Probabilities(NamedTuple):
 
     won: Floats
     lost: Floats
-
-
-class Fitted(Protocol):
-    """A method that has learned from the past."""
-
-    def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
-        """Return the probabilities of each deal within each horizon, counted from `deals.at`."""
-        ...
-
-
-class Method(Protocol):
-    """A way to forecast the outcome of open deals."""
-
-    name: str
-
-    def fit(self, known: Known, seed: int) -> Fitted:
-        """Learn from what was known at `known.as_of`; the same seed gives the same result."""
-        ...

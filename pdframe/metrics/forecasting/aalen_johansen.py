@@ -15,13 +15,8 @@ import numpy as np
 
 from pdframe.metrics._columns import NO_ID, places
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._interface import (
-    LOST,
-    WON,
-    Fitted,
-    OpenDeals,
-    Probabilities,
-)
+from pdframe.metrics.forecasting._interface import LOST, WON, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.landmarks import landmark_step
 
 if TYPE_CHECKING:

@@ -12,14 +12,8 @@ import numpy as np
 from pdframe.metrics._arguments import local_days
 from pdframe.metrics._columns import places
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._interface import (
-    DAY,
-    LOST,
-    WON,
-    Fitted,
-    OpenDeals,
-    Probabilities,
-)
+from pdframe.metrics.forecasting._interface import DAY, LOST, WON, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._method import Fitted
 
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known

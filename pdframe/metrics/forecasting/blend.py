@@ -9,14 +9,8 @@ import numpy as np
 
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._checks import is_young
-from pdframe.metrics.forecasting._interface import (
-    DAY,
-    WON,
-    Fitted,
-    OpenDeals,
-    Outcomes,
-    Probabilities,
-)
+from pdframe.metrics.forecasting._interface import DAY, WON, OpenDeals, Outcomes, Probabilities
+from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.aalen_johansen import AalenJohansen
 from pdframe.metrics.forecasting.hazard import Hazard, fit_hazard
 from pdframe.metrics.forecasting.landmarks import MAX_ROWS, landmarks

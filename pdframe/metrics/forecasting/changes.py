@@ -20,8 +20,9 @@ from pdframe.metrics._periods import ending, known_by
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
 from pdframe.metrics.forecasting._checks import check_seed, refuse_long, refuse_young
-from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
+from pdframe.metrics.forecasting._interface import OpenDeals
 from pdframe.metrics.forecasting._labels import apart_by_currency, group_names, labels
+from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.weighted import local_day

@@ -19,7 +19,8 @@ from pdframe.errors import PdframeError
 from pdframe.metrics._columns import midnights
 from pdframe.metrics._periods import Frequency
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._interface import DAY, Fitted, Method
+from pdframe.metrics.forecasting._interface import DAY
+from pdframe.metrics.forecasting._method import Fitted, Method
 from pdframe.metrics.forecasting.arrivals import NewWins, new_wins
 from pdframe.metrics.forecasting.cells import cells_between
 from pdframe.metrics.forecasting.draws import SPREAD, generator

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdframe.metrics.forecasting._checks import is_young
-from pdframe.metrics.forecasting._interface import DAY, WON, Method
+from pdframe.metrics.forecasting._interface import DAY, WON
+from pdframe.metrics.forecasting._method import Method
 from pdframe.metrics.forecasting.common_sd import PastTotals, estimate
 from pdframe.metrics.forecasting.scores import surprise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.forecasting._interface import Method
+from pdframe.metrics.forecasting._method import Method
 from pdframe.metrics.forecasting.aalen_johansen import AalenJohansen
 from pdframe.metrics.forecasting.baselines import Constant, StageClimatology, Weighted
 from pdframe.metrics.forecasting.blend import HazardMethod

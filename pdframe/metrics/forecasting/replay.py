@@ -16,13 +16,8 @@ from pdframe.metrics._arguments import DAY, NULL, countable, micros, span, to_mi
 from pdframe.metrics._periods import known_by
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.forecasting._checks import check_seed, refuse_young
-from pdframe.metrics.forecasting._interface import (
-    WON,
-    Fitted,
-    OpenDeals,
-    Outcomes,
-    Probabilities,
-)
+from pdframe.metrics.forecasting._interface import WON, OpenDeals, Outcomes, Probabilities
+from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import METHODS
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
+from pdframe.metrics.forecasting._interface import OpenDeals
+from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.arrivals import NewWins, new_wins
 from pdframe.metrics.forecasting.cells import Cells
 from pdframe.metrics.forecasting.draws import (

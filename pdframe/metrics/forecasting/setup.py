@@ -24,8 +24,9 @@ from pdframe.metrics.forecasting._checks import (
     refuse_long,
     refuse_young,
 )
-from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals
+from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
+from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.cells import Cells, cells_between
 from pdframe.metrics.forecasting.common_sd import CommonSd, PastTotals, estimate
 from pdframe.metrics.forecasting.known import Known

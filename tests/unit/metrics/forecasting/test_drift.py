@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._interface import DAY, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.common_sd import ASSUMED, CommonSd, PastTotals, estimate
 from pdframe.metrics.forecasting.drift import Drift, drift, drift_note
 from pdframe.metrics.forecasting.known import Known
