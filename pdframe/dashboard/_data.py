@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
@@ -122,6 +123,8 @@ class Data:
         The columns of deals that are custom fields.
     computed
         Results that do not depend on what a reader chose, by name: computed once.
+    locks
+        Held while a result is computed, by its name: the background computes some.
     """
 
     company: str
@@ -144,12 +147,14 @@ class Data:
     notes: Sequence[str] = ()
     custom: Sequence[str] = ()
     computed: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    locks: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, name: Hashable, compute: Callable[[], Result]) -> Result:
-        """Return a result that is computed at the first call."""
-        if name not in self.computed:
-            self.computed[name] = compute()
-        result: Result = self.computed[name]
+        """Return a result that is computed at the first call; threads that ask meanwhile wait."""
+        with self.locks.setdefault(name, threading.Lock()):
+            if name not in self.computed:
+                self.computed[name] = compute()
+            result: Result = self.computed[name]
         return result
 
 

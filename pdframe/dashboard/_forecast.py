@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,8 +33,11 @@ from pdframe.dashboard._record import (
     record_table,
 )
 from pdframe.dashboard.state import State
+from pdframe.metrics.forecasting.deals import deals_from
+from pdframe.metrics.forecasting.learned import Learned
+from pdframe.metrics.forecasting.totals import draws_from, forecast_from
 
-__all__ = ["forecast", "keep_common_sd", "until_month"]
+__all__ = ["forecast", "keep_common_sd", "learn", "until_month"]
 
 AHEAD = 3
 """Months that are forecast after the current one."""
@@ -60,30 +64,18 @@ class _Model:
 
     def months(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the forecast by month, in the chosen currency and in every one."""
-        every = self._of(metrics.forecast)
+        every = self._of(forecast_from)
         return self._own(every), self._own(every, is_of_all=True)
 
     def draws(self) -> pd.DataFrame:
         """Return the draws counted the ranges; those of another quota are the same."""
         key = "draws", self._state.chosen
-        every = self._data.once(key, lambda: self._of(metrics.forecast_draws))
+        every = self._data.once(key, lambda: self._of(draws_from))
         return self._own(every)
 
     def each(self) -> pd.DataFrame:
-        """Return the forecast of each open deal; that of all deals is computed once."""
-        data = self._data
-        every = data.once(
-            "forecast_deals",
-            lambda: metrics.forecast_deals(
-                data.deals,
-                data.visits,
-                data.stages,
-                as_of=data.now,
-                horizons=[self.until],
-                history=data.history,
-                tz=data.tz,
-            ),
-        )
+        """Return the forecast of each open deal."""
+        data, every = self._data, _of_each(self._data)
         self._notes.add(*every.attrs.get("notes", ()))
         rows = every if data.rates is not None else in_currency(every, self._state.currency)
         return self._chosen.of(rows)
@@ -135,19 +127,14 @@ class _Model:
             deals = deals.assign(**{_CHOSEN: deals["id"].isin(self._chosen.deals["id"])})
         result = self._notes.of(
             metric,
+            _learned(data),
             deals,
-            data.visits,
-            data.stages,
-            as_of=data.now,
             until=self.until,
             by=self._by or None,
             rates=data.rates,
-            history=data.history,
-            common_sd=data.computed.get("common_sd"),
-            tz=data.tz,
+            spread=data.computed.get("common_sd"),
             **self._how,
         )
-        keep_common_sd(data, result)
         self._notes.add(*data.computed.get("common_sd notes", ()))
         return result
 
@@ -263,6 +250,43 @@ def _missing(data: Data, state: State, every: pd.DataFrame, later: pd.DataFrame)
         beside = besides(others.groupby("currency")["mean"].sum(), state.currency)
     has_changelogs = data.visits["source"].eq("changelog").fillna(False).any()
     return beside, "" if has_changelogs else "without changelogs"
+
+
+def learn(data: Data, go_on: Callable[[], None]) -> None:
+    """Compute what all choices of the view share, for the view to find; call `go_on`, which may
+    raise, from time to time.
+    """
+    go_on()
+    learned = _learned(data)
+    go_on()
+    _ = learned.fitted
+    if "common_sd" not in data.computed:
+        learned.spread(go_on)
+    go_on()
+    _of_each(data)
+
+
+def _learned(data: Data) -> Learned:
+    """Return what the method learned from all deals, which no choice changes."""
+    return data.once(
+        "learned",
+        lambda: Learned.at(
+            data.deals,
+            data.visits,
+            data.stages,
+            as_of=data.now,
+            history=data.history,
+            tz=data.tz,
+        ),
+    )
+
+
+def _of_each(data: Data) -> pd.DataFrame:
+    """Return the forecast of each open deal of the account."""
+    return data.once(
+        "forecast_deals",
+        lambda: deals_from(_learned(data), data.deals, horizons=[until_month(data)]),
+    )
 
 
 def until_month(data: Data) -> pd.Period:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
@@ -11,6 +14,7 @@ import pandas as pd
 from IPython.display import display
 
 from pdframe._terminal import printable
+from pdframe._warnings import collect_warnings
 from pdframe.dashboard._content import (
     STYLE,
     Drawn,
@@ -22,6 +26,7 @@ from pdframe.dashboard._content import (
     status,
 )
 from pdframe.dashboard._data import Data
+from pdframe.dashboard._forecast import learn
 from pdframe.dashboard.state import EMPTY, USUAL_DAYS, State, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
 
@@ -124,6 +129,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         publish: Any = display
         self._display = publish(self._static(), raw=True, display_id=True)
         publish({**self._repr_mimebundle_(), "text/html": ""}, raw=True)
+        self.prepare()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
@@ -131,6 +137,22 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def __repr__(self) -> str:
         return f"<dashboard of {printable(self._data.company)}: {self._said()}>"
+
+    def prepare(self) -> threading.Thread:
+        """Compute in the background what all choices of the forecast share, so that this view shows
+        sooner; a dashboard that is shown does so by itself.
+
+        Returns
+        -------
+        threading.Thread
+            It asks Pipedrive nothing, raises nothing, and stops when the dashboard is closed, or
+            its data is replaced, or Python ends.
+        """
+        worker = threading.Thread(
+            target=_prepare, args=(weakref.ref(self), self._data), name="pdframe-dashboard"
+        )
+        worker.start()
+        return worker
 
     def _make_controls(self) -> None:
         self._style = _part("pd-style")
@@ -337,6 +359,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self._offer_choices()
         self._is_choosing = False
         self._show()
+        if self._display is not None:
+            self.prepare()
 
     def _as_of(self) -> str:
         now = self._data.now.tz_convert(self._data.tz)
@@ -368,6 +392,22 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             "text/plain": repr(self),
             "text/html": static(self._data.company, said, content, self._static_name),
         }
+
+
+class _NotWantedError(Exception):
+    """What is computed in the background is not wanted any more."""
+
+
+def _prepare(board: weakref.ref[Dashboard], data: Data) -> None:
+    def go_on() -> None:
+        its = board()
+        is_shown = its is not None and its.comm is not None and its._data is data
+        if not (is_shown and threading.main_thread().is_alive()):
+            raise _NotWantedError
+
+    # The view says what is refused or doubtful, when it is chosen.
+    with contextlib.suppress(Exception), collect_warnings():
+        learn(data, go_on)
 
 
 def _part(name: str | None = None) -> Any:

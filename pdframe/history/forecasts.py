@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -28,6 +28,7 @@ from pdframe.metrics._periods import frequency, known_by
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting.issued import issued_rows
 from pdframe.metrics.forecasting.issued import track_record as compared
+from pdframe.metrics.forecasting.learned import Learned
 from pdframe.metrics.forecasting.totals import STEPS, forecast_with_draws
 from pdframe.schema.deals import DEALS
 from pdframe.schema.forecasts import ISSUED_FORECASTS
@@ -176,26 +177,33 @@ def forecast(
             f"as_of={as_of!r} is in the future: by the server's clock it is"
             f" {now.tz_convert(tz):%Y-%m-%d %H:%M} ({tz})."
         )
-    arguments: dict[str, Any] = {
-        "as_of": moment,
-        "until": until,
-        "freq": freq,
-        "by": by,
-        "rates": rates,
-        "draws": draws,
-        "seed": seed,
-        "method": method,
-        "history": history,
-        "activities": activities,
-        "deal_products": deal_products,
-        "common_sd": common_sd,
-        "fiscal_start": fiscal_start,
-        "tz": tz,
-    }
     notes = _changelog_notes(self._store, deals)
     with self._bars("forecast", unit="earlier months", resumes=False) as tick, collect_warnings():
         tick.expect(STEPS if common_sd is None else 0)
-        result, each = forecast_with_draws(deals, visits, stages, **arguments, step=lambda: tick(1))
+        learned = Learned.at(
+            deals,
+            visits,
+            stages,
+            as_of=moment,
+            history=history,
+            activities=activities,
+            deal_products=deal_products,
+            method=method,
+            seed=seed,
+            tz=tz,
+        )
+        result, each = forecast_with_draws(
+            learned,
+            deals,
+            until=until,
+            freq=freq,
+            by=by,
+            rates=rates,
+            draws=draws,
+            spread=common_sd,
+            fiscal_start=fiscal_start,
+            step=lambda: tick(1),
+        )
     result.attrs |= days_of(self._store, tz)
     notes += result.attrs.get("notes", [])
     if as_of is None and self._store.is_read_only:

@@ -1,7 +1,7 @@
 """The dashboard: CPU seconds until the first view, and until new figures after a control changed.
 
-The first forecast of an account is apart: it estimates from the past how far deals move together,
-once, and further choices use it.
+The first forecast of an account learns from the past, once. A dashboard that is shown does that in
+the background; that work is a row of its own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def _measure(account: pdframe.sandbox.SandboxAccount, deals: int) -> None:
     report(f"CPU: dashboard of {deals:,} deals, first view", f"{first:.2f} s", beside, ratio)
     board = boards[0]
     view, owner = board.children[3], board.children[2].children[2]
-    slowest, apart = ("", 0.0), 0.0
+    slowest = "", 0.0
+    learning = _cpu(lambda: board.prepare().join())
     for key, (title, _) in VIEWS.items():
 
         def show(key: str = key) -> None:
@@ -45,7 +46,7 @@ def _measure(account: pdframe.sandbox.SandboxAccount, deals: int) -> None:
 
         taken = _cpu(show)
         if key == "forecast":
-            apart = taken
+            slowest = max(slowest, (title, taken), key=lambda pair: pair[1])
         for _, number in owner.options[1:3]:
 
             def choose(number: int = number) -> None:
@@ -56,7 +57,8 @@ def _measure(account: pdframe.sandbox.SandboxAccount, deals: int) -> None:
         assert board.error is None
     what = f"CPU: dashboard of {deals:,} deals, another choice: {slowest[0]}"
     report(what, f"{slowest[1]:.2f} s", f"<= {bar:g} s", slowest[1] / bar)
-    report(f"CPU: dashboard of {deals:,} deals, first forecast", f"{apart:.2f} s", "", None)
+    what = f"CPU: dashboard of {deals:,} deals, learning in the background"
+    report(what, f"{learning:.2f} s", "", None)
 
 
 def _cpu(work: Callable[[], object]) -> float:

@@ -17,7 +17,6 @@ from pdframe.metrics._grouping import taken
 from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._checks import (
-    check_seed,
     notes_of,
     refuse_long,
     refuse_young,
@@ -27,11 +26,10 @@ from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
 from pdframe.metrics.forecasting.blend import Blend
 from pdframe.metrics.forecasting.design import Design
-from pdframe.metrics.forecasting.drift import drift_note
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.landmarks import landmarks
+from pdframe.metrics.forecasting.learned import Learned
 from pdframe.metrics.forecasting.likeness import Likeness
-from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.why import Circumstances
 
 Time: TypeAlias = str | date | pd.Timestamp | pd.Period
@@ -189,18 +187,46 @@ def forecast_deals(
     >>> bool((forecast["p_won"] + forecast["p_lost"] + forecast["p_open"]).round(12).eq(1).all())
     True
     """
+    return deals_from(
+        Learned.at(
+            deals,
+            visits,
+            stages,
+            as_of=as_of,
+            history=history,
+            activities=activities,
+            deal_products=deal_products,
+            method=method,
+            seed=seed,
+            tz=tz,
+        ),
+        deals,
+        horizons=horizons,
+        by=by,
+        category=category,
+    )
+
+
+def deals_from(
+    learned: Learned,
+    deals: pd.DataFrame,
+    *,
+    horizons: Any,
+    by: str | Sequence[str] | None = None,
+    category: str | None = None,
+) -> pd.DataFrame:
+    """Return the frame of `forecast_deals`, from what was learned."""
+    known, seed = learned.known, learned.seed
     names = group_names(by, deals, [name for name in _COLUMNS if name not in _CARRIED])
-    check_seed(seed)
     with collect_warnings() as collected:
-        model = method_named(method)
+        collected += learned.notes
         deals = require_columns(deals, "deals", (), names)
-        known = Known.at(deals, visits, stages, as_of, history, activities, deal_products, tz)
         lengths = read_horizons(horizons, known.as_of, known.tz)
         own = None if category is None else require_columns(deals, "deals", (category,))[category]
         refuse_young(known)
         refuse_long(known, lengths)
         notes = list(notes_of(known))
-        fitted = model.fit(known, seed)
+        fitted = learned.fitted
         there = known.open_at([known.as_of])
         chances = fitted.predict(there, lengths)
         likeness = Likeness.of(landmarks(known, seed))
@@ -208,7 +234,7 @@ def forecast_deals(
         if isinstance(fitted, Blend):
             words = _circumstances(known, there, fitted.hazard.design)
             why = fitted.explain(there).texts(words)
-            changed = drift_note(known, model, int(lengths[-1]), seed)
+            changed = learned.drift_note(int(lengths[-1]))
             notes += [] if changed is None else [changed]
     frame = _frame(known, there, lengths, names, own)
     columns = _measures(frame, there, lengths, chances.won, chances.lost)
@@ -322,4 +348,4 @@ def _text_of(frame: pd.DataFrame, name: str, row: Ints) -> Any:
     return frame[name].astype("str").array.take(row, allow_fill=True)
 
 
-__all__ = ["BANDS", "BASES", "forecast_deals"]
+__all__ = ["BANDS", "BASES", "deals_from", "forecast_deals"]

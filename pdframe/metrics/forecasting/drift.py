@@ -80,15 +80,23 @@ class Drift:
         )
 
 
-def drift_note(known: Known, method: Method, horizon: int, seed: int) -> str | None:
+def drift_note(known: Known, past: PastTotals, horizon: int) -> str | None:
     """Return the warning of a changed win rate, with the account's own common factor as it was
     known at the earlier forecast; None where there is nothing to warn of.
+
+    Parameters
+    ----------
+    known
+        What is known.
+    past
+        Of the method and the seed; one object serves all times of an account.
+    horizon
+        Microseconds.
     """
-    changed = drift(known, method, horizon, seed)
+    changed = drift(known, past.method, horizon, past.seed)
     if changed is None or not changed.is_alarm:
         return None
-    then = known.before(known.as_of - horizon)
-    spread = estimate(then, PastTotals(method, seed))
+    spread = estimate(known.before(known.as_of - horizon), past)
     return changed.note(spread.value, is_own=spread.estimated)
 
 

@@ -9,7 +9,7 @@ deals of a draw share scales the hazards: a bad month is bad for all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +66,8 @@ class Revenue:
     won: Ints
     units: int
     rate: float = 1.0
+    # Not those of a copy with other chances: `replace` makes a new dictionary.
+    _hazards: dict[float, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def from_open(self) -> Ints:
         """Return the expected revenue of each open deal (rows) in each cell (columns)."""
@@ -134,7 +136,9 @@ class Revenue:
     ) -> Ints:
         draws, inverse = len(factors), 1 / factors
         result = np.zeros(shape, np.int64)
-        hazards = recentred(self.chance, common_sd)
+        if common_sd not in self._hazards:
+            self._hazards[common_sd] = recentred(self.chance, common_sd)
+        hazards = self._hazards[common_sd]
         worth, offset = self.worth, self.cells.period * draws
         flat = result.reshape(shape[0], -1)
         time = np.empty(draws)

@@ -11,18 +11,15 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import grouped, keyed, local_days, require_columns, zone_of
+from pdframe.metrics._arguments import grouped, keyed, require_columns
 from pdframe.metrics._columns import one_row_each, places, plain_ids
 from pdframe.metrics._grouping import taken
-from pdframe.metrics._periods import Frequency, ending, frequency, known_by
+from pdframe.metrics._periods import Frequency, ending, frequency
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import (
-    check_seed,
     draw_count,
     notes_of,
-    refuse_long,
-    refuse_young,
 )
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
@@ -30,7 +27,7 @@ from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.cells import Cells, cells_between
 from pdframe.metrics.forecasting.common_sd import CommonSd, PastTotals, estimate
 from pdframe.metrics.forecasting.known import Known
-from pdframe.metrics.forecasting.methods import method_named
+from pdframe.metrics.forecasting.learned import Learned
 from pdframe.metrics.forecasting.money import Money
 from pdframe.metrics.forecasting.revenue import Revenue, open_deals, revenue_of
 from pdframe.metrics.forecasting.winning_values import Prospects, WinningValues
@@ -155,59 +152,40 @@ def month_totals(
 
 
 def set_up(
+    learned: Learned,
     deals: pd.DataFrame,
-    visits: pd.DataFrame,
-    stages: pd.DataFrame,
     *,
-    as_of: Any,
     until: Any,
-    freq: str,
+    freq: str = "M",
     names: list[str],
-    rates: RateTable | None,
-    seed: int,
-    method: str,
-    history: pd.DataFrame | None,
-    activities: pd.DataFrame | None,
-    deal_products: pd.DataFrame | None,
-    spread: float | None,
-    fiscal_start: int,
-    tz: str | None,
+    rates: RateTable | None = None,
+    spread: float | None = None,
+    fiscal_start: int = 1,
     step: Callable[[], None] = lambda: None,
 ) -> Setup:
-    """Check the arguments of `forecast`, fit the method and compute what is expected; call `step`
-    from time to time.
+    """Check the arguments of `forecast`, learn what is not learned yet and compute what is
+    expected; call `step` from time to time.
+
+    Parameters
+    ----------
+    learned
+        Of the time of the forecast.
+    deals
+        The columns of `names`, by `id`.
+    until, freq, names, rates, spread, fiscal_start
+        As in `forecast`: `names` are those of `by`, `spread` is `common_sd`.
     """
-    tz = zone_of(tz, deals, visits, stages)
+    known = learned.known
     length = frequency(freq, fiscal_start)
-    _check_numbers(seed, spread)
+    _check_spread(spread)
     if rates is not None and "currency" in names:
         raise ArgumentError(
             "by='currency' keeps currencies apart and `rates` adds them up: give one of the two."
         )
     plain = require_columns(deals, "deals", ["id"], names).reset_index(drop=True)
-    known = Known.at(
-        deals,
-        visits,
-        stages,
-        known_by(as_of, tz, "as_of"),
-        history=history,
-        activities=activities,
-        deal_products=deal_products,
-        tz=tz,
-    )
-    cells = cells_between(known.as_of, ending(until, tz, "until"), length, tz)
-    chosen = method_named(method)
-    day = pd.Timestamp(int(local_days(np.array([known.as_of]), tz)[0]), unit="us")
-    money = Money(rates, day.as_unit("us"), apart="currency" in names)
-    refuse_young(known)
-    refuse_long(known, cells.horizons)
-    values = WinningValues.fit(known, money)
-    revenue = revenue_of(known, chosen.fit(known, seed), cells, money, values)
-    factor = (
-        estimate(known, PastTotals(chosen, seed), step)
-        if spread is None
-        else CommonSd(float(spread), 0, True)
-    )
+    cells = cells_between(known.as_of, ending(until, known.tz, "until"), length, known.tz)
+    money, values, revenue = learned.outlook(cells, rates, apart="currency" in names)
+    factor = learned.spread(step) if spread is None else CommonSd(float(spread), 0, True)
     money.warn_of_stale()
     members = _members(known, revenue)
     return Setup(
@@ -335,8 +313,7 @@ def _grouped(
     return groups, opened, new, won, share[:, None] * revenue.cells.summed(revenue.new.created)
 
 
-def _check_numbers(seed: Any, spread: Any) -> None:
-    check_seed(seed)
+def _check_spread(spread: Any) -> None:
     if spread is None:
         return
     number = isinstance(spread, int | float | np.number) and not isinstance(spread, bool)
@@ -355,7 +332,6 @@ __all__ = [
     "expectation",
     "group_names",
     "key_columns",
-    "method_named",
     "month_totals",
     "notes_of_data",
     "quantiles",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting.common_sd import CUTOFFS
+from pdframe.metrics.forecasting.learned import Learned
 from pdframe.metrics.forecasting.setup import (
     QUANTILES,
     Moment,
@@ -168,30 +169,28 @@ def forecast(
     >>> list(table["period"].dt.month)
     [7, 8, 9]
     """
-    with collect_warnings() as notes:
-        names = group_names(by, deals, COLUMNS)
-        setup = set_up(
+    return forecast_from(
+        Learned.at(
             deals,
             visits,
             stages,
             as_of=as_of,
-            until=until,
-            freq=freq,
-            names=names,
-            rates=rates,
-            seed=seed,
-            method=method,
             history=history,
             activities=activities,
             deal_products=deal_products,
-            spread=common_sd,
-            fiscal_start=fiscal_start,
+            method=method,
+            seed=seed,
             tz=tz,
-        )
-        totals = drawn_totals(setup, draws, seed)
-        result = _table(setup, totals)
-        notes += _remarks(setup, totals, seed)
-    return note(result, notes, "forecast")
+        ),
+        deals,
+        until=until,
+        freq=freq,
+        by=by,
+        rates=rates,
+        draws=draws,
+        spread=common_sd,
+        fiscal_start=fiscal_start,
+    )
 
 
 def forecast_draws(
@@ -247,63 +246,84 @@ def forecast_draws(
     >>> len(rows)
     3000
     """
-    with collect_warnings() as notes:
-        names = group_names(by, deals, DRAWS)
-        setup = set_up(
+    return draws_from(
+        Learned.at(
             deals,
             visits,
             stages,
             as_of=as_of,
-            until=until,
-            freq=freq,
-            names=names,
-            rates=rates,
-            seed=seed,
-            method=method,
             history=history,
             activities=activities,
             deal_products=deal_products,
-            spread=common_sd,
-            fiscal_start=fiscal_start,
+            method=method,
+            seed=seed,
             tz=tz,
-        )
-        opened, new = drawn_totals(setup, draws, seed)
+        ),
+        deals,
+        until=until,
+        freq=freq,
+        by=by,
+        rates=rates,
+        draws=draws,
+        spread=common_sd,
+        fiscal_start=fiscal_start,
+    )
+
+
+def forecast_from(
+    learned: Learned,
+    deals: pd.DataFrame,
+    *,
+    by: str | Sequence[str] | None = None,
+    draws: int = 10_000,
+    **choice: Any,
+) -> pd.DataFrame:
+    """Return the frame of `forecast`, from what was learned; `choice` is that of `set_up`."""
+    with collect_warnings() as notes:
+        notes += learned.notes
+        setup = set_up(learned, deals, names=group_names(by, deals, COLUMNS), **choice)
+        totals = drawn_totals(setup, draws, learned.seed)
+        result = _table(setup, totals)
+        notes += _remarks(setup, totals, learned.seed)
+    return note(result, notes, "forecast")
+
+
+def draws_from(
+    learned: Learned,
+    deals: pd.DataFrame,
+    *,
+    by: str | Sequence[str] | None = None,
+    draws: int = 10_000,
+    **choice: Any,
+) -> pd.DataFrame:
+    """Return the frame of `forecast_draws`, from what was learned; `choice` is that of `set_up`."""
+    with collect_warnings() as notes:
+        notes += learned.notes
+        setup = set_up(learned, deals, names=group_names(by, deals, DRAWS), **choice)
+        opened, new = drawn_totals(setup, draws, learned.seed)
         result = _draw_rows(setup, opened, new)
         notes += notes_of_data(setup)
     return note(result, notes, "forecast_draws")
 
 
 def forecast_with_draws(
+    learned: Learned,
     deals: pd.DataFrame,
-    visits: pd.DataFrame,
-    stages: pd.DataFrame,
     *,
     by: str | Sequence[str] | None,
     draws: int,
-    seed: int,
-    common_sd: float | None,
-    step: Callable[[], None],
-    **arguments: Any,
+    **choice: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the frames of `forecast` and of `forecast_draws`, from one fit.
-
-    `step` is called about `STEPS` times meanwhile, unless `common_sd` is given.
+    """Return the frames of `forecast` and of `forecast_draws`; `choice` is that of `set_up`, whose
+    `step` is called about `STEPS` times, unless `spread` is given.
     """
     with collect_warnings() as notes:
+        notes += learned.notes
         group_names(by, deals, DRAWS)
-        setup = set_up(
-            deals,
-            visits,
-            stages,
-            names=group_names(by, deals, COLUMNS),
-            seed=seed,
-            spread=common_sd,
-            step=step,
-            **arguments,
-        )
-        totals = drawn_totals(setup, draws, seed)
+        setup = set_up(learned, deals, names=group_names(by, deals, COLUMNS), **choice)
+        totals = drawn_totals(setup, draws, learned.seed)
         result = _table(setup, totals)
-        notes += _remarks(setup, totals, seed)
+        notes += _remarks(setup, totals, learned.seed)
     return note(result, notes, "forecast"), _draw_rows(setup, *totals)
 
 
@@ -397,4 +417,11 @@ def _draw_rows(setup: Setup, opened: Ints, new: Ints) -> pd.DataFrame:
     return described(result, setup)
 
 
-__all__ = ["STEPS", "forecast", "forecast_draws", "forecast_with_draws"]
+__all__ = [
+    "STEPS",
+    "draws_from",
+    "forecast",
+    "forecast_draws",
+    "forecast_from",
+    "forecast_with_draws",
+]

@@ -17,6 +17,7 @@ from pdframe.metrics._periods import beginning
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting import setup as computing
+from pdframe.metrics.forecasting.learned import Learned
 from pdframe.metrics.forecasting.revenue import Revenue
 from pdframe.metrics.forecasting.setup import Moment, Setup
 
@@ -108,23 +109,28 @@ def what_if(
     """
     with collect_warnings() as notes:
         names = computing.group_names(by, deals, COLUMNS)
-        setup = computing.set_up(
+        learned = Learned.at(
             deals,
             visits,
             stages,
             as_of=as_of,
+            history=history,
+            activities=activities,
+            deal_products=deal_products,
+            method=method,
+            seed=seed,
+            tz=tz,
+        )
+        notes += learned.notes
+        setup = computing.set_up(
+            learned,
+            deals,
             until=until,
             freq=freq,
             names=names,
             rates=rates,
-            seed=seed,
-            method=method,
-            history=history,
-            activities=activities,
-            deal_products=deal_products,
             spread=common_sd,
             fiscal_start=fiscal_start,
-            tz=tz,
         )
         changed = setup._replace(
             revenue=_changed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import sys
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -19,6 +20,7 @@ from pdframe.dashboard.state import EMPTY, filtered
 from pdframe.dashboard.views import VIEWS, view
 from pdframe.dashboard.widgets import Dashboard
 from pdframe.errors import ArgumentError, TransportError
+from pdframe.metrics.forecasting.blend import HazardMethod
 from tests.helpers.attacks import ATTACK
 
 
@@ -412,3 +414,83 @@ def _items(cell: Any) -> list[Any]:
     """Return the values of a cell."""
     every = list(cell) if hasattr(cell, "__iter__") and not isinstance(cell, str) else [cell]
     return [item for item in every if not pd.isna(item)]
+
+
+def test_the_forecast_finds_what_was_learned_in_the_background(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Dashboard(lambda refresh: data, period="2026-Q2")
+    views(plain).value = "forecast"
+    fresh = replace(data, computed={}, locks={})
+    board = Dashboard(lambda refresh: fresh, period="2026-Q2")
+    worker = board.prepare()
+    worker.join(60)
+    assert not worker.is_alive()
+    assert "forecast_deals" in fresh.computed
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("learned again")
+
+    monkeypatch.setattr(HazardMethod, "fit", refuse)
+    views(board).value = "forecast"
+    assert board.error is None
+    frames = [view("forecast", one, board.state).frames for one in (data, fresh)]
+    for name in ("months", "each"):
+        pd.testing.assert_frame_equal(frames[0][name], frames[1][name], check_exact=True)
+    control(board, "Owner").value = control(board, "Owner").options[1][1]
+    assert board.error is None
+
+
+@pytest.mark.parametrize("ends", ["closed", "refreshed"])
+def test_the_background_stops_with_what_it_computes_for(
+    data: Data, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    fresh = replace(data, computed={}, locks={})
+    later = replace(data, computed={}, locks={})
+    board = Dashboard(lambda refresh: later if refresh else fresh)
+    begun, ended = threading.Event(), threading.Event()
+    fit = HazardMethod.fit
+
+    def waiting(self: HazardMethod, *what: Any) -> Any:
+        begun.set()
+        ended.wait(60)
+        return fit(self, *what)
+
+    monkeypatch.setattr(HazardMethod, "fit", waiting)
+    worker = board.prepare()
+    assert begun.wait(60)
+    if ends == "closed":
+        board.close()
+    else:
+        control(board, "Refresh").click()
+    ended.set()
+    worker.join(60)
+    assert not worker.is_alive()
+    assert "forecast_deals" not in fresh.computed
+
+
+def test_a_dashboard_that_is_shown_prepares_and_a_refused_forecast_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    monkeypatch.setattr(module, "display", lambda *_, **__: None)
+    workers: list[threading.Thread] = []
+    prepare = Dashboard.prepare
+
+    def kept(self: Dashboard) -> threading.Thread:
+        workers.append(prepare(self))
+        return workers[-1]
+
+    monkeypatch.setattr(Dashboard, "prepare", kept)
+    with sandbox.connect(seed=1, deals=3, progress=False) as account:
+        board = account.dashboard()
+        assert not workers
+        board._ipython_display_()
+        (worker,) = workers
+        worker.join(60)
+        assert not worker.is_alive()
+        assert not raised
+        views(board).value = "forecast"
+        assert board.error is None
+        assert "A forecast needs 30 closed deals" in html(board)

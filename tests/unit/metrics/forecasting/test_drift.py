@@ -80,9 +80,9 @@ def test_the_warning_takes_the_spread_that_the_account_had_before(
 
     monkeypatch.setattr("pdframe.metrics.forecasting.drift.estimate", stated)
     # Of 64 deals, 14 were won, and 32 would be: z is -4.5. Over 90 days, z is -1.3.
-    assert drift_note(known, Half(), 90 * DAY, 0) is None
+    assert drift_note(known, PastTotals(Half(), 0), 90 * DAY) is None
     assert moments == []
-    note = str(drift_note(known, Half(), 30 * DAY, 0))
+    note = str(drift_note(known, PastTotals(Half(), 0), 30 * DAY))
     assert moments == [known.as_of - 30 * DAY]
     # 2.6 times the root of 16 + (.2 x 32) squared is 19.6, more than the 18 that are missing.
     words = ", of 150% as in the account's earlier months, would explain it."
@@ -91,7 +91,7 @@ def test_the_warning_takes_the_spread_that_the_account_had_before(
 
 def test_the_account_s_own_spread_is_estimated_from_its_wins():
     known = Known.at(*past(1000), "2026-06-30")
-    note = str(drift_note(known, Half(), 30 * DAY, 0))
+    note = str(drift_note(known, PastTotals(Half(), 0), 30 * DAY))
     own = estimate(known.before(known.as_of - 30 * DAY), PastTotals(Half(), 0))
     assert own.estimated
     assert f"of {own.value:.0%} as in the account's earlier months" in note
