@@ -266,6 +266,25 @@ def test_one_whale_is_shown_with_and_without_it(by_hand: Any) -> None:
     assert not any("Without it" in note for note in small.attrs["notes"])
 
 
+def test_a_whale_is_one_of_its_own_currency(by_hand: Any) -> None:
+    how = by_hand(dict.fromkeys(OPEN, 0.5)) | {"until": "2026-07-01", "by": "currency"}
+    deals, visits, stages = changed("value", {900114: 1e6, 900117: 4e6, 900118: 2e6})
+    deals.loc[deals["id"].isin([900114, 900117, 900118]), "currency"] = "JPY"
+    table = metrics.forecast(deals, visits, stages, **COMING | how)
+    [note] = [note for note in table.attrs["notes"] if "Without it" in note]
+    yen = table[table["currency"] == "JPY"]
+    # 2 of the 3.5 million yen that are expected.
+    assert note.startswith("Deal 900117 is 5")
+    assert " of the amounts in JPY. With it: mean" in note
+    assert f"With it: mean {yen['mean'].sum():,.0f}," in note
+    assert f"Without it: mean {yen['mean'].sum() - 2e6:,.0f}," in note
+    # In each currency: beside these yen, half a million euros would be no half of anything.
+    deals.loc[deals["id"] == 900110, "value"] = 5e5
+    table = metrics.forecast(deals, visits, stages, **COMING | how)
+    named = [note[:11] for note in table.attrs["notes"] if "Without it" in note]
+    assert named == ["Deal 900110", "Deal 900117"]
+
+
 def test_no_open_deals_and_one() -> None:
     table = metrics.forecast(*without_open(past()), **COMING)
     assert (table["from_open"] == 0).all()
