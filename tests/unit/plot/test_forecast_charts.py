@@ -132,6 +132,40 @@ def test_of_a_period_the_last_forecast_before_it_began_counts() -> None:
     assert [(bar.get_y(), bar.get_height()) for bar in bars(ax)] == [(240, 20)]
 
 
+def test_a_forecast_from_inside_a_period_is_drawn_as_such_and_not_counted() -> None:
+    # May was forecast before it began and on 20 May, June on 20 June alone.
+    mixed = record(
+        ("2026-04-30", "2026-05-01", 200.0, 300.0, 400.0, 450.0),
+        ("2026-05-20", "2026-05-01", 440.0, 450.0, 460.0, 450.0),
+        ("2026-06-20", "2026-06-01", 240.0, 250.0, 260.0, 250.0),
+    )
+    ax = draw(plot.forecast(QUARTER, record=mixed))
+    assert [text for text in texts(ax) if "80 %" in text] == [
+        "2026-07: P50 338k EUR (P10 261k, P90 430k); the last actual fell outside 80 %"
+    ]
+    assert {"as it was forecast", "as it was forecast after it began"} <= {
+        container.get_label() for container in ax.containers
+    }
+    said = texts(draw(plot.forecast(QUARTER, record=mixed.tail(1))))
+    assert not any("actual fell" in text or "actuals fell" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("months", "said"),
+    [
+        (["2026-04-01", "2026-05-01", "2026-06-01"], "in the last 3 months 3 of 3 actuals fell"),
+        # February and March have no forecast.
+        (["2026-01-01", "2026-04-01", "2026-06-01"], "from 2026-01 to 2026-06 3 of 3 actuals fell"),
+        # June is over, and its wins are not known yet.
+        (["2026-04-01", "2026-05-01"], "from 2026-04 to 2026-05 2 of 2 actuals fell"),
+    ],
+)
+def test_the_sentence_names_the_periods_that_it_counts(months: list[str], said: str) -> None:
+    past = record(*[(day, day, 1.0, 2.0, 3.0, 2.0) for day in months])
+    ax = draw(plot.forecast(QUARTER, record=past))
+    assert any(f"{said} inside 80 %" in text.replace("\n", " ") for text in texts(ax))
+
+
 def test_a_record_of_more_than_twelve_periods_shows_the_last_twelve() -> None:
     months = pd.date_range("2024-07-01", periods=24, freq="MS")
     long = record(*[(f"{day:%F}", f"{day:%F}", 1.0, 2.0, 3.0, 2.0) for day in months])
