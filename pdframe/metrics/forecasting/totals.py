@@ -15,6 +15,8 @@ from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting.common_sd import CUTOFFS
+from pdframe.metrics.forecasting.drift import drift_notes
+from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.setup import (
     QUANTILES,
     Moment,
@@ -143,10 +145,11 @@ def forecast(
     -----
     DataWarning
         Once, with the complete text in `attrs["notes"]`: open deals without a value, and with
-        `rates` deals that have a value and no currency, which count 0;
-        one deal that is more than half of what is expected in its currency; P90 above 5 times P10, of all groups
-        together; a past too short to estimate `common_sd`, which is .2 then; nothing changed in the
-        30 days before `as_of`; old rates.
+        `rates` deals that have a value and no currency, which count 0; a changed win rate, over a
+        time as long as until `until`, as in `forecast_deals`; one deal that is more than half of
+        what is expected in its currency; P90 above 5 times P10, of all groups together; a past too
+        short to estimate `common_sd`, which is .2 then; nothing changed in the 30 days before
+        `as_of`; old rates.
 
     Notes
     -----
@@ -190,7 +193,7 @@ def forecast(
         )
         totals = drawn_totals(setup, draws, seed)
         result = _table(setup, totals)
-        notes += _remarks(setup, totals, seed)
+        notes += _remarks(setup, totals, seed, method)
     return note(result, notes, "forecast")
 
 
@@ -303,7 +306,7 @@ def forecast_with_draws(
         )
         totals = drawn_totals(setup, draws, seed)
         result = _table(setup, totals)
-        notes += _remarks(setup, totals, seed)
+        notes += _remarks(setup, totals, seed, arguments["method"])
     return note(result, notes, "forecast"), _draw_rows(setup, *totals)
 
 
@@ -324,9 +327,15 @@ def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:
     return described(result, setup)
 
 
-def _remarks(setup: Setup, totals: tuple[Ints, Ints], seed: int) -> list[str]:
+def _remarks(setup: Setup, totals: tuple[Ints, Ints], seed: int, method: str) -> list[str]:
     """Return what the reader of a forecast must know of it."""
-    return [*notes_of_data(setup), *_of_range(setup, totals), *_of_whale(setup, totals, seed)]
+    to_until = setup.revenue.cells.horizons[-1:]
+    return [
+        *notes_of_data(setup),
+        *drift_notes(setup.known, method_named(method), to_until, seed),
+        *_of_range(setup, totals),
+        *_of_whale(setup, totals, seed),
+    ]
 
 
 def _of_range(setup: Setup, totals: tuple[Ints, Ints]) -> list[str]:
