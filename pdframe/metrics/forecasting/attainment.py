@@ -163,9 +163,7 @@ def _totals(draws: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, Floats
     return rows, totals
 
 
-def _quotas(
-    quota: Any, rows: pd.DataFrame, names: list[str], attrs: Mapping[Any, Any]
-) -> Floats:
+def _quotas(quota: Any, rows: pd.DataFrame, names: list[str], attrs: Mapping[Any, Any]) -> Floats:
     """Return the quota of each row, NaN where it has none."""
     if isinstance(quota, pd.DataFrame):
         return _quotas_of_frame(quota, rows, names, attrs)

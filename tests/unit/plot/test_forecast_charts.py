@@ -276,6 +276,40 @@ def test_skill_is_summed_by_deal_and_the_constant_is_the_line_at_0() -> None:
     assert "2 cutoffs; the line at 0 is the constant" in texts(ax)
 
 
+def test_rows_that_are_repeated_are_no_skill() -> None:
+    # As where two backtests that share cutoffs are put together.
+    again = pd.concat([SKILL, SKILL.tail(2), SKILL.iloc[[2]], SKILL.iloc[[0, 1]]])
+    once, twice = (draw(plot.backtest(each)) for each in (SKILL, again))
+    for name in ("hazard", "_cutoffs"):
+        assert line(twice, name) == line(once, name)
+    assert texts(twice) == texts(once)
+    other = pd.concat([SKILL, SKILL.head(1).assign(brier=0.05)])
+    with pytest.raises(ArgumentError, match="two different scores of 'hazard' at the cutoff 2026"):
+        plot.backtest(other)
+
+
+def test_a_method_is_compared_with_the_constant_at_the_same_cutoffs() -> None:
+    # The constant alone was tested at two cutoffs more, one easy and one hard for it.
+    constant = scores(
+        ("2026-03-01", 30, "constant", 100, 0.9), ("2026-04-01", 90, "constant", 100, 0.01)
+    )
+    hazard = scores(("2026-05-01", 30, "hazard", 100, 0.01))
+    ax = draw(plot.backtest(pd.concat([SKILL, constant, hazard])))
+    # As of the cutoffs that both have.
+    assert line(ax, "hazard")[1] == pytest.approx([0.4375, -0.2])
+    assert sorted(line(ax, "_cutoffs")[1]) == pytest.approx([-0.2, 0.25, 0.5])
+
+
+def test_accounts_are_compared_each_with_its_own_constant() -> None:
+    two = pd.concat([SKILL.assign(account=name) for name in ("a", "b")])
+    two = two[["account", *SKILL.columns]].reset_index(drop=True)
+    # 1 - (100 x .06 + 300 x .04 + 400 x .08) / (2 x 400 x .08) of 30 days.
+    no_skill = (two["account"] == "b") & (two["method"] == "hazard") & (two["horizon"].dt.days < 90)
+    two.loc[no_skill, "brier"] = 0.08
+    ax = draw(plot.backtest(two))
+    assert line(ax, "hazard")[1] == pytest.approx([0.21875, -0.2])
+
+
 def test_a_backtest_needs_the_constant_and_leaves_out_rows_of_totals() -> None:
     with pytest.raises(ArgumentError, match="no rows of the method 'constant'"):
         plot.backtest(SKILL[SKILL["method"] == "hazard"])
