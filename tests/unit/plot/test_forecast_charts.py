@@ -239,7 +239,9 @@ def test_calibration_shows_each_bin_with_its_interval_and_count() -> None:
     assert line(ax, "as forecast") == ([0, 1], [0, 1])
     ends = [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()]
     assert np.allclose(ends, [[-0.05, 0.15], [0.35, 0.55]])
-    assert {"deals", "1,200", "40"} <= {*texts(ax)}
+    # A deal stands in it once a cutoff.
+    assert {"forecasts", "1,200", "40"} <= {*texts(ax)}
+    assert not any("deals" in text for text in texts(ax))
     assert "0" not in texts(ax)
 
 
