@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe._warnings import collect_warnings
-from pdframe.metrics._arguments import NULL, keyed, require_columns
+from pdframe.metrics._arguments import NULL, keyed, local_days, require_columns
 from pdframe.metrics._columns import NO_ID, one_row_each, places, plain_ids
 from pdframe.metrics._grouping import taken
 from pdframe.metrics._notes import note
@@ -308,7 +308,9 @@ def _circumstances(known: Known, there: OpenDeals, design: Design) -> Circumstan
     bare = pd.isna(owner) & (there.owner != NO_ID)
     owner[bare] = there.owner[bare]
     stage = np.asarray(_stage_names(known.frames.stages, there), object)
-    return Circumstances(there, stage, owner, design.value_size(there))
+    observed = there.at
+    day = local_days(observed, known.tz) // DAY
+    return Circumstances(there, stage, owner, design.value_size(there), day)
 
 
 def _stage_names(stages: pd.DataFrame, there: OpenDeals) -> Any:

@@ -147,7 +147,10 @@ def track_record(
             else:
                 reason = f"no deal has {unknown} any more." if unknown else ""
             if reason:
-                when = pd.Timestamp(int(said[over[0]]), unit="us")
+                place = over[:1]
+                when = pd.Timestamp(
+                    int(local_days(said[place], str(issued.loc[place[0], "tz"]))[0]), unit="us"
+                )
                 of = f" for {unknown}" if unknown else ""
                 notes.append(f"The forecast of {when:%Y-%m-%d}{of} cannot be scored: {reason}")
     return _scored(issued, actual), notes

@@ -23,6 +23,7 @@ from pdframe.metrics._arguments import NULL
 from pdframe.metrics._columns import NO_ID
 from pdframe.metrics.forecasting._interface import DAY, Activity, LineItems, OpenDeals
 from pdframe.metrics.forecasting.blend import Blend
+from pdframe.metrics.forecasting.deals import _circumstances
 from pdframe.metrics.forecasting.design import Design
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import METHODS
@@ -169,6 +170,21 @@ def test_why_says_in_words_what_its_factors_are_of(frames: Frames):
         assert named == sorted(named, reverse=True)
 
 
+def test_why_counts_the_days_of_the_company(frames: Frames):
+    # At 22:00 in UTC it is July in Tallinn; the deal is expected to close on 1 August.
+    known = Known.at(*with_deal(frames), pd.Timestamp("2026-06-30 22:00", tz="UTC"), tz="UTC")
+    fitted = METHODS["hazard"].fit(known, 0)
+    assert isinstance(fitted, Blend)
+    there = known.open_at([known.as_of])
+    for tz, texts in (
+        ("UTC", ["expected close in 32 days", "season (June)"]),
+        ("Europe/Tallinn", ["expected close in 31 days", "season (July)"]),
+    ):
+        own = Known.at(*with_deal(frames), pd.Timestamp("2026-06-30 22:00", tz="UTC"), tz=tz)
+        words = _circumstances(own, there, fitted.hazard.design)
+        assert [words.text(term, 0) for term in ("expected close", "season")] == texts
+
+
 def test_why_has_words_for_every_term():
     day_of = pd.Timestamp("2026-06-30").value // 1_000
     nothing, one = np.array([NO_ID, 5]), np.array([NULL, 4 * DAY])
@@ -179,7 +195,7 @@ def test_why_has_words_for_every_term():
         np.array([0, 2]), Activity(one, np.zeros(2, np.int64), one),
         LineItems(np.array([0, 3]), nothing),
     )  # fmt: skip
-    words = Circumstances(there, ["", "Offer"], [None, "Ann"], np.array([0, 3]))
+    words = Circumstances(there, ["", "Offer"], [None, "Ann"], np.array([0, 3]), np.full(2, 20634))
     expected = {
         "stage": ["unknown stage", "stage Offer"],
         "time in stage": ["time in an unknown stage", "6 days in Offer"],
