@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 _NONE = "no month of an issued forecast is over; reports and account.forecast() keep theirs"
+_LATE = "of the months that are over, none was forecast before it began"
 _METHOD = "hazard"
 """The method of the views' forecasts."""
 OUTCOMES = MappingProxyType(
@@ -59,12 +60,17 @@ def last_forecasts(record: pd.DataFrame | None, currency: str | None) -> pd.Data
     rows = record[of_all_deals(record) & is_own & record["actual"].notna()]
     if rows.empty:
         return None
-    late = rows["as_of"].dt.tz_convert(record.attrs.get("tz", "UTC")).dt.tz_localize(None)
-    days = (late - rows["period"]).dt.total_seconds()
+    days = (_issued(rows, record) - rows["period"]).dt.total_seconds()
     # Those before, the last one first, and then those after.
     order = days.where(days > 0, -1e12 - days)
     rows = rows.assign(order=order).sort_values(["period", "order"], kind="stable")
     return like(rows.drop_duplicates("period").drop(columns="order"), record)
+
+
+def _issued(rows: pd.DataFrame, record: pd.DataFrame) -> pd.Series[pd.Timestamp]:
+    """Return when the forecasts were issued, in the company's timezone."""
+    local: pd.Series[pd.Timestamp] = rows["as_of"].dt.tz_convert(record.attrs.get("tz", "UTC"))
+    return local.dt.tz_localize(None)
 
 
 def outside_of_range(rows: pd.DataFrame, what: str) -> tuple[str, ...]:
@@ -92,9 +98,14 @@ def outside_of_range(rows: pd.DataFrame, what: str) -> tuple[str, ...]:
 
 
 def record_figure(rows: pd.DataFrame | None) -> Figure:
-    """Return how often the actual was within the range of 8 in 10."""
+    """Return how often the actual was within the range of 8 in 10; a forecast that was issued after
+    the first day of its month knew a part of it, and does not count.
+    """
     if rows is None:
         return Figure("Record of the forecast", "none yet", note=_NONE)
+    rows = rows[_issued(rows, rows).dt.normalize() <= rows["period"]]
+    if rows.empty:
+        return Figure("Record of the forecast", "none yet", note=_LATE)
     right = int(rows["covered"].sum())
     return Figure(
         "Record of the forecast",

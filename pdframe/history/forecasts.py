@@ -247,7 +247,7 @@ def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame
         - by, group: the columns it was grouped by and their values, as text; null: not grouped
         - method
         - won_already, mean, p10, p50, p90: as they were issued
-        - actual: what was won in the period; null while it is not over
+        - actual: what was won in the period; null while it is not over, and where it is unknown
         - covered: whether it lies between p10 and p90, as eight of ten should
         - pinball_10, pinball_50, pinball_90: losses of the three quantiles, 0 at best
         - crps: the continuous ranked probability score: how far the forecast as a whole was off, in
@@ -266,7 +266,9 @@ def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame
     Warns
     -----
     DataWarning
-        A forecast cannot be scored: a currency without a rate, or a column that is no more.
+        A forecast cannot be scored, so that `actual` is null: a currency without a rate, wins of
+        another currency than that of a forecast without rates, a column that is no more, or a group
+        that no deal is in any more, such as an owner who was renamed.
 
     Examples
     --------

@@ -152,7 +152,9 @@ def _hits(
     freq: str | None,
     kind: calendar.Periods,
 ) -> list[str]:
-    """Return how many of the last actuals of these groups fell inside their range."""
+    """Return how many of the last actuals of these groups fell inside their range, as it was
+    forecast before their period began.
+    """
     if record is None:
         return []
     if isinstance(record, pd.DataFrame) and not {"by", "group"} <= {*record.columns}:
@@ -166,5 +168,6 @@ def _hits(
         past = records.past_forecasts(record, own, freq)
         first = calendar.first_days(own).min()
         past = records.last_forecasts(past[past["period"] < first].reset_index(drop=True), kind)
+        past = past[~past["late"].to_numpy(np.bool_)]
         hits, total = hits + int(records.inside(past).sum()), total + len(past)
     return [f"{hits:,} of the last {total:,} actuals fell inside 80 %"] if total else []

@@ -77,14 +77,40 @@ def _same_group(record: pd.DataFrame, forecast: pd.DataFrame) -> Any:
 
 
 def last_forecasts(past: pd.DataFrame, kind: calendar.Periods) -> pd.DataFrame:
-    """Return one row a period: the last forecast before it began, else the first one after."""
+    """Return one row a period: the last forecast before it began, else the first one after; `late`
+    says of which kind it is. A late one knew a part of what it forecast.
+    """
     if not len(past):
-        return past
+        return past.assign(late=pd.Series([], dtype="bool"))
     # A forecast of the evening before the first is before it in every zone by this much.
     late = (past["at"] - past["period"]).dt.total_seconds().fillna(0.0) - 14 * 3600
     rank = np.where(late > 0, late, -1e12 - late)
-    ordered = past.assign(rank=rank).sort_values(["period", "rank"], kind="stable")
+    ordered = past.assign(rank=rank, late=late > 0).sort_values(["period", "rank"], kind="stable")
     return ordered.drop_duplicates("period").tail(_LATEST).reset_index(drop=True)
+
+
+def hits(past: pd.DataFrame, kind: calendar.Periods, begin: int) -> str | None:
+    """Return how many actuals fell inside the range that was forecast before their period began;
+    None where nothing was.
+
+    Parameters
+    ----------
+    past
+        The result of `last_forecasts`.
+    begin
+        Number of the first period of the forecast.
+    """
+    early = past[~past["late"].to_numpy(np.bool_)]
+    count, right = len(early), int(inside(early).sum())
+    if not count:
+        return None
+    if count == 1:
+        return f"the last actual fell {'inside' if right else 'outside'} 80 %"
+    number = kind.numbers(early["period"])
+    # Some periods may have no forecast, and the newest ones no actual yet.
+    last = begin - int(number.min()) == count
+    when = f"in the last {count} {kind.unit}s" if last else f"from {span(kind, number)}"
+    return f"{when} {right} of {count} actuals fell inside 80 %"
 
 
 def inside(past: pd.DataFrame) -> Any:

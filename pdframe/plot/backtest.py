@@ -36,12 +36,14 @@ def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     Axes
         Per horizon and method the skill over all cutoffs: by what share the mean squared error of
         the probabilities (Brier score) is below that of the constant, which is the line at 0. Small
-        pale marks are the single cutoffs. Above the line a method helps, below it harms.
+        pale marks are the single cutoffs. Above the line a method helps, below it harms. A method
+        is compared at the cutoffs that the constant has too; rows that are repeated count once.
 
     Raises
     ------
     ArgumentError
-        A missing column, no rows of the method "constant", or more than 12 methods.
+        A missing column, no rows of the method "constant", two different scores of a method at one
+        cutoff and horizon, or more than 12 methods.
 
     Examples
     --------
@@ -53,6 +55,8 @@ def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     """
     rows = with_lengths(style.require_columns(frame, _NEEDED, "backtest"))
     rows = rows[rows["horizon"].notna() & rows["brier"].notna()].reset_index(drop=True)
+    by = [name for name in style.groups(rows, "cutoff") if name not in _NEEDED]
+    rows = _once(rows, by)
     methods = [name for name in rows["method"].astype("str").unique() if name != _CONSTANT]
     style.refuse(len(methods), "methods", style.MOST_CURVES, "Keep some of them.")
     if len(rows) and not (rows["method"].astype("str") == _CONSTANT).any():
@@ -69,8 +73,9 @@ def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     if not len(methods):
         return style.empty(ax, "No method was tested.")
     horizons = sorted(rows["horizon"].unique())
-    single = _skill(rows, ["cutoff", "horizon"])
-    pooled = _skill(rows, ["horizon"])
+    pairs = _paired(rows, by)
+    single = _skill(pairs, [*by, "cutoff", "horizon"])
+    pooled = _skill(pairs, ["horizon"])
     pen = style.pen(ax)
     ax.axhline(0, color=pen.ink, linewidth=1.2, zorder=2)
     place = {horizon: at for at, horizon in enumerate(horizons)}
@@ -108,19 +113,43 @@ def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     return ax
 
 
-def _skill(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def _once(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return the rows, each method once at each cutoff and horizon of a group.
+
+    Raises
+    ------
+    ArgumentError
+        A method has two different scores there.
+    """
+    rows = rows.assign(n=style.counts(rows, "n"), brier=style.numbers(rows, "brier"))
+    rows = rows[[*by, *_NEEDED]].drop_duplicates(ignore_index=True)
+    twice = rows[rows.duplicated([*by, *_NEEDED[:3]])]
+    if len(twice):
+        raise ArgumentError(
+            f"The frame has two different scores of {str(twice['method'].iloc[0])!r} at the cutoff"
+            f" {twice['cutoff'].iloc[0]}. Pass the rows of one backtest."
+        )
+    return rows
+
+
+def _paired(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return the summed error of each method at each cutoff and horizon, beside that of the
+    constant: without it, other cutoffs would pass for skill.
+    """
+    rows = rows.assign(error=rows["brier"] * rows["n"])
+    is_base = (rows["method"].astype("str") == _CONSTANT).to_numpy()
+    keys = [*by, "cutoff", "horizon"]
+    base = rows.loc[is_base, [*keys, "error"]]
+    return rows[~is_base].merge(base, on=keys, suffixes=("", "_base"))
+
+
+def _skill(pairs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the skill of each method for each combination of keys: errors are summed by deal."""
-    error = rows.assign(error=style.numbers(rows, "brier") * style.counts(rows, "n"))
-    sums = error.groupby([*keys, "method"], observed=True)["error"].sum().reset_index()
-    base = sums[sums["method"] == _CONSTANT].drop(columns="method")
-    result = sums[sums["method"] != _CONSTANT].merge(base, on=keys, suffixes=("", "_base"))
+    sums = pairs.groupby([*keys, "method"], observed=True, dropna=False)[["error", "error_base"]]
+    result = sums.sum().reset_index()
     # A constant without any error cannot be bettered.
-    result["skill"] = np.where(
-        result["error_base"] > 0,
-        1 - result["error"] / result["error_base"].where(lambda v: v > 0),
-        np.nan,
-    )
-    return result.dropna(subset="skill")
+    base = result["error_base"].where(result["error_base"] > 0)
+    return result.assign(skill=1 - result["error"] / base).dropna(subset="skill")
 
 
 def _axis(ax: Axes, horizons: list[Any], rows: pd.DataFrame, low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""Calibration: of the deals that were given a probability, how many were won."""
+"""Calibration: of the forecasts of a probability, how many were won."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _APART = 0.008
 
 @style.chart
 def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw how many deals were won against how many were forecast to be, by bins of probability.
+    """Draw what share of forecasts were won against the probability that they gave, by bins.
 
     Parameters
     ----------
@@ -39,9 +39,10 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     Returns
     -------
     Axes
-        A mark per bin that holds deals: across, the mean probability that they were given; up, the
-        share of them that was won, with its 95 % interval. On the dashed diagonal both are equal;
-        under it the forecast promised too much. Under the axis: the number of deals in each bin.
+        A mark per bin that holds forecasts: across, their mean probability; up, the share of them
+        that was won, with its 95 % interval. On the dashed diagonal both are equal; under it the
+        forecast promised too much. Under the axis: the number of forecasts in each bin, of which a
+        deal has one at every cutoff at which it was open.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     ax = style.axes(ax, height=4.2 + 0.19 * len(names))
     style.dress(
         ax,
-        title or "Calibration: deals won, against what was forecast",
+        title or "Calibration: share won, against what was forecast",
         x="probability that was forecast",
         y="share that was won",
     )
@@ -191,10 +192,10 @@ def _curve(
 def _write_counts(
     ax: Axes, names: list[str], number: Any, place: style.Floats, count: style.Floats
 ) -> None:
-    """Write under the axis how many deals each bin holds, one line a curve."""
+    """Write under the axis how many forecasts each bin holds, one line a curve."""
     pen = style.pen(ax)
     left = ax.transAxes
-    style.note_under(ax, 0, 0, "deals", at=left, color=pen.faint, ha="right")
+    style.note_under(ax, 0, 0, "forecasts", at=left, color=pen.faint, ha="right")
     for curve, name in enumerate(names):
         shown = style.shown(name, 20)
         style.note_under(ax, 0, curve + 1, shown, at=left, color=pen.ink, ha="right")

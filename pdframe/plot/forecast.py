@@ -45,7 +45,8 @@ def forecast(
         Earlier forecasts with what happened: `account.track_record()`, of which those of the same
         group and length of periods are taken, or the totals of `metrics.backtest` of one method.
         Its last 12 periods with an actual are drawn before the forecast, each as it was last
-        forecast before it began. None: no past.
+        forecast before it began; paler where it was forecast after its beginning alone. None: no
+        past.
     draws
         What `metrics.forecast_draws` returns for the same periods and groups: then the sentence is
         about all periods and groups together. None: it is about the first period, or of several
@@ -61,13 +62,14 @@ def forecast(
     -------
     Axes
         Under the title a sentence: the middle (P50), the range of eight in ten outcomes (P10 to
-        P90), and how many of the past actuals fell inside. The band is that range by period; the
+        P90), and how many of the past actuals fell inside what was forecast of them before their
+        period began. The band is that range by period; the
         dark step in it is P50, the filled step what is won already. Actuals of the past are full
         where they fell inside the range that was forecast, crosses where they did not.
 
         Several groups have a bar each from P10 to P90, by period, with a line at P50 and a bar of
         what is won already; after it these figures. Of a record the sentence says how many actuals
-        of the last 12 periods of each group fell inside.
+        of the last 12 periods of each group fell inside, of those forecast before they began.
 
     Raises
     ------
@@ -201,17 +203,23 @@ def _actuals(ax: Axes, kind: calendar.Periods, past: pd.DataFrame) -> None:
         return
     pen, x = style.pen(ax), kind.numbers(past["period"])
     low, high, actual = (past[name].to_numpy(np.float64) for name in ("p10", "p90", "actual"))
-    ax.bar(
-        x,
-        high - low,
-        bottom=low,
-        width=0.5,
-        facecolor=pen.faint,
-        alpha=0.3,
-        linewidth=0,
-        label="as it was forecast",
-        zorder=2,
-    )
+    late = past["late"].to_numpy(np.bool_)
+    for which, alpha, name in (
+        (~late, 0.3, "as it was forecast"),
+        (late, 0.15, "as it was forecast after it began"),
+    ):
+        if which.any():
+            ax.bar(
+                x[which],
+                (high - low)[which],
+                bottom=low[which],
+                width=0.5,
+                facecolor=pen.faint,
+                alpha=alpha,
+                linewidth=0,
+                label=name,
+                zorder=2,
+            )
     inside = records.inside(past)
     for which, marker, color, name in (
         (inside, "o", pen.ink, "actual"),
@@ -245,11 +253,7 @@ def _sentence(
     periods = records.span(kind, number if total else number[:1])
     text = records.middle_and_range(total or (p10, p50, p90), currency)
     parts = [f"{periods}: {text}" if len(number) > 1 else text]
-    if len(past):
-        inside = int(records.inside(past).sum())
-        parts.append(
-            f"in the last {len(past)} {kind.unit}s {inside} of {len(past)} actuals fell inside 80 %"
-            if len(past) > 1
-            else f"the last actual fell {'inside' if inside else 'outside'} 80 %"
-        )
+    record = records.hits(past, kind, int(number[0]))
+    if record is not None:
+        parts.append(record)
     return parts

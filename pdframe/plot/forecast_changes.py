@@ -43,9 +43,10 @@ def forecast_changes(
     Returns
     -------
     Axes
-        The expectation then, a bar for each kind of change, the expectation now. `moved`: deals
-        that changed their stage; `aged`: deals that only became older; `repriced`: values that
-        changed; `model`: what the forecast learned meanwhile.
+        The expectation at `before`, a bar for each kind of change, the expectation at `after`.
+        `moved`: changes of stage, pipeline, owner or expected close; `aged`: deals became older,
+        and less time remains; `repriced`: values changed; `model`: what the method learned
+        meanwhile.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pdframe.errors import ArgumentError, InsufficientDataError
+from pdframe.metrics._arguments import local_days
 from pdframe.metrics._survival import Ints
 from pdframe.metrics.forecasting._interface import DAY
 from pdframe.metrics.forecasting.known import LEAST_CLOSED, Known
@@ -56,7 +57,7 @@ def refuse_young(known: Known) -> None:
         closed, won = _counts(known)
         raise InsufficientDataError(
             f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,}"
-            f" were closed and {won:,} won by {_day(known.as_of)}. Use metrics.deal_aging, or a"
+            f" were closed and {won:,} won by {_day(known.as_of, known.tz)}. Use metrics.deal_aging, or a"
             " later as_of."
         )
 
@@ -67,8 +68,8 @@ def refuse_long(known: Known, horizons: Ints) -> None:
     if longest > known.followed:
         raise InsufficientDataError(
             f"A horizon of {longest / DAY:,.0f} days is past the follow-up: {LEAST_CLOSED} deals"
-            f" could be followed for {known.followed // DAY:,} days by {_day(known.as_of)}, the"
-            " longest horizon."
+            f" could be followed for {known.followed // DAY:,} days by"
+            f" {_day(known.as_of, known.tz)}, the longest horizon."
         )
 
 
@@ -87,7 +88,7 @@ def notes_of(known: Known) -> Iterator[str]:
     if idle > _IDLE:
         yield (
             f"nothing changed in the {idle // DAY:,} days before as_of: the newest change in the"
-            f" frames is of {_day(known.newest)}. Load the frames again, or pass an earlier as_of."
+            f" frames is of {_day(known.newest, known.tz)}. Load the frames again, or pass an earlier as_of."
         )
     unknown = known.unseen_share
     if unknown > 0.5:
@@ -111,8 +112,9 @@ def _bulk(times: Ints) -> tuple[int, int]:
     return int(many.sum()), len(many)
 
 
-def _day(micros: int) -> str:
-    return str(np.datetime64(micros // DAY, "D"))
+def _day(micros: int, tz: str) -> str:
+    """Return the day of a time in the company's timezone."""
+    return str(local_days(np.array([micros]), tz).view("datetime64[us]")[0])[:10]
 
 
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,9 +54,10 @@ def attainment(
         From `forecast_draws`.
     quota
         In the currency of `draws`: one number, the quota of every period and group; a mapping from
-        a period ("2026-Q3", "2026-07", its first day) to its quota; or a frame with the columns of
-        `by` of the draws, `quota`, and `period` where the quota differs by period. A period or
-        group without a quota is left out. A named period is one of the `freq` of the draws.
+        a period ("2026-Q3", "2026-07", a `pd.Period`, its first day) to its quota; or a frame with
+        the columns of `by` of the draws, `quota`, and `period`, written in the same ways, where the
+        quota differs by period. A period or group without a quota is left out. A named period is
+        one of the `freq` of the draws.
     forecast_deals
         From `forecast_deals` at the same `as_of`, with the same `by`; None: the two columns of
         coverage are null.
@@ -80,7 +82,8 @@ def attainment(
     Raises
     ------
     ArgumentError
-        A frame lacks columns, a quota is no number, or there is none for any period.
+        A frame lacks columns, a quota is no number, there is none for any period or two for one, or
+        a period is none or of another length.
     MixedCurrencyError
         `forecast_deals` has several currencies and there are no `rates`.
 
@@ -111,7 +114,7 @@ def attainment(
         if rates is not None:
             Rates(rates)  # checked also where no deals are given
         result, totals = _totals(plain, names)
-        target = _quotas(quota, result, names, draws.attrs.get("freq"))
+        target = _quotas(quota, result, names, draws.attrs)
         kept = np.flatnonzero(~np.isnan(target))
         if not len(kept):
             raise ArgumentError("quota names no period and group of the draws.")
@@ -160,37 +163,63 @@ def _totals(draws: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, Floats
     return rows, totals
 
 
-def _quotas(quota: Any, rows: pd.DataFrame, names: list[str], freq: Any) -> Floats:
+def _quotas(quota: Any, rows: pd.DataFrame, names: list[str], attrs: Mapping[Any, Any]) -> Floats:
     """Return the quota of each row, NaN where it has none."""
     if isinstance(quota, pd.DataFrame):
-        return _quotas_of_frame(quota, rows, names)
+        return _quotas_of_frame(quota, rows, names, attrs)
     if isinstance(quota, Mapping):
-        first = dates(rows, "period").to_numpy()
-        result = np.full(len(rows), np.nan)
-        for period, number in quota.items():
-            day = _first_day(period, names, freq)
-            if not (first == day).any():
-                raise ArgumentError(
-                    f"quota has the period {period!r}, which draws has not: it has"
-                    f" {', '.join(f'{each:%Y-%m-%d}' for each in rows['period'].unique())}."
-                )
-            result[first == day] = _number(number)
-        return result
+        return _quotas_by_period(quota, rows, names, attrs)
     return np.full(len(rows), _number(quota))
 
 
-def _first_day(period: Any, names: list[str], freq: Any) -> np.datetime64:
+def _quotas_by_period(
+    quota: Mapping[Any, Any], rows: pd.DataFrame, names: list[str], attrs: Mapping[Any, Any]
+) -> Floats:
+    """Return the quota of each row from a mapping of periods."""
+    first = dates(rows, "period").to_numpy()
+    result = np.full(len(rows), np.nan)
+    named: dict[Any, Any] = {}
+    for period, number in quota.items():
+        try:
+            day = _first_day(period, attrs)
+        except _NoPeriodError as error:
+            if not names:
+                raise
+            raise ArgumentError(
+                f"quota: {period!r} is not a period. A mapping goes from periods to quotas; pass"
+                f" those of groups as a frame with the columns {', '.join(map(repr, names))} and"
+                " 'quota'."
+            ) from error
+        if day in named:
+            raise ArgumentError(
+                f"quota has one period twice, as {named[day]!r} and as {period!r}. Keep one."
+            )
+        named[day] = period
+        if not (first == day).any():
+            raise ArgumentError(
+                f"quota has the period {period!r}, which draws has not: it has"
+                f" {', '.join(f'{each:%Y-%m-%d}' for each in rows['period'].unique())}."
+            )
+        result[first == day] = _number(number)
+    return result
+
+
+class _NoPeriodError(ArgumentError):
+    """A value names no period."""
+
+
+def _first_day(period: Any, attrs: Mapping[Any, Any]) -> np.datetime64:
     """Return the first day of a period that has a quota."""
+    if pd.api.types.is_scalar(period) and pd.isna(period):
+        raise _NoPeriodError(f"quota: {period!r} is not a period. Name the period of each quota.")
+    if isinstance(period, datetime) and period.tzinfo is not None:
+        period = pd.Timestamp(period).tz_convert(str(attrs.get("tz") or "UTC")).tz_localize(None)
     try:
         day = beginning(period, "UTC", "quota")
     except ArgumentError as error:
-        if not names:
-            raise
-        raise ArgumentError(
-            f"quota: {period!r} is not a period. A mapping goes from periods to quotas; pass those"
-            f" of groups as a frame with the columns {', '.join(map(repr, names))} and 'quota'."
-        ) from error
+        raise _NoPeriodError(str(error)) from error
     named = period.freqstr[:1] if isinstance(period, pd.Period) else _named_length(period)
+    freq = attrs.get("freq")
     if named is not None and freq is not None and named != freq:
         raise ArgumentError(
             f"quota has the period {period!r}, but draws has periods of freq={freq!r}. Pass"
@@ -209,12 +238,16 @@ def _named_length(period: Any) -> str | None:
     return "M" if re.fullmatch(r"\d{4}-\d{2}", text) else None
 
 
-def _quotas_of_frame(quota: pd.DataFrame, rows: pd.DataFrame, names: list[str]) -> Floats:
+def _quotas_of_frame(
+    quota: pd.DataFrame, rows: pd.DataFrame, names: list[str], attrs: Mapping[Any, Any]
+) -> Floats:
     on = [*names, *(["period"] if "period" in quota.columns else [])]
     table = require_columns(quota, "quota", ["quota"], on)
     table = table[[*on, "quota"]].assign(quota=finite(table, "quota"))
     if "period" in on:
-        table["period"] = dates(table, "period")
+        table["period"] = np.array(
+            [_first_day(period, attrs) for period in quota["period"]], "datetime64[us]"
+        )
     if len(table) > 1 and (not on or table.duplicated(on).any()):
         raise ArgumentError("quota has two rows for one period and group. Pass one row each.")
     if not on:

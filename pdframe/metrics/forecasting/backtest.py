@@ -173,8 +173,8 @@ def backtest(
     deals, visits, stages, cutoffs, horizons, methods, as_of, history, activities, deal_products
         As in `backtest_deals`.
     until_months
-        How many months of revenue are forecast at each cutoff; the first may be partly over. 0:
-        none, so that currencies do not matter.
+        How many months of revenue are forecast at each cutoff, from the first that is not over; it
+        may be so in part. 0: none, so that currencies do not matter.
     rates, draws, seed, tz
         As in `metrics.forecast`. The rates of the day of the cutoff convert both forecast and
         actual revenue.
@@ -186,7 +186,8 @@ def backtest(
         the other kind of row are null:
 
         - cutoff (UTC), method
-        - horizon; month (1 is the one that the cutoff lies in), period (its first day), currency
+        - horizon; month (1 is the first that is not over at the cutoff: after a cutoff at the end
+          of a month, the next one), period (its first day), currency
         - n: deals open at the cutoff
         - wins, expected: won within the horizon; the sum of the probabilities
         - brier: mean squared error of the probabilities; log_loss: mean of -log of the probability

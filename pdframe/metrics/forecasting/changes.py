@@ -88,15 +88,16 @@ def forecast_changes(
         - currency: of the amounts
         - expected_before: probability of a win before `until` x value, of the deals open at
           `before`
-        - new: expected from deals that were created or reopened since
-        - won: what winning added: the value less what was expected of it; of deals created since,
-          the value
-        - lost: what was expected of deals that were lost or deleted since
-        - moved: open deals are in another stage, or have another owner or expected close
-        - aged: the time has passed, and less of it remains until `until`
-        - repriced: values (and currencies) changed
+        - new: expected from deals that were created or reopened since and are open at `after`
+        - won: what winning added: of deals open at `before`, their value of then less what was
+          expected of them; of others, their value at winning
+        - lost: less what was expected of deals that were lost or deleted since
+        - moved: of deals open at both times: their stage, pipeline, owner or expected close changed
+        - aged: of the same: they are older, and less time remains until `until`
+        - repriced: of the same and of won deals: their value or currency changed
         - model: the method has learned from what happened since
-        - expected_after: the same at `after`, and the value of deals won since `before`
+        - expected_after: as expected_before, of the deals open at `after`, plus the value of those
+          won since `before`
 
     Raises
     ------

@@ -50,7 +50,8 @@ def compare(backtest: pd.DataFrame, *, against: str = "constant", seed: int = 0)
     Raises
     ------
     ArgumentError
-        A column is missing, no row has the method `against`, or the seed is not a whole number.
+        A column is missing, no row has the method `against`, a method has two different scores of
+        the same at one cutoff (equal rows count once), or the seed is not a whole number.
 
     Notes
     -----
@@ -82,10 +83,8 @@ def compare(backtest: pd.DataFrame, *, against: str = "constant", seed: int = 0)
     for group in range(len(result)):
         own = frame[codes == group]
         score = "crps" if own["horizon"].isna().iloc[0] else "brier"
-        table = own.assign(score=amounts(own, score), weight=amounts(own, "n")).set_index(
-            ["method", "cutoff"]
-        )[["score", "weight"]]
-        table = table[table["score"].notna()]
+        table = own.assign(score=amounts(own, score), weight=amounts(own, "n"))
+        table = _once(table[["method", "cutoff", "score", "weight"]])
         if against not in table.index.get_level_values("method"):
             continue
         reference = table.loc[against]
@@ -123,6 +122,26 @@ def compare(backtest: pd.DataFrame, *, against: str = "constant", seed: int = 0)
         table[name] = table[name].astype(np.float64)
     table["verdict"] = pd.Categorical(table["verdict"], _VERDICTS)
     return keyed(table, ["method", *groups])
+
+
+def _once(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores by method and cutoff, each once, without nulls.
+
+    Raises
+    ------
+    ArgumentError
+        A method has two scores at one cutoff.
+    """
+    # As where the rows of two backtests that share cutoffs are put together.
+    table = table[table["score"].notna()].drop_duplicates()
+    twice = table[table.duplicated(["method", "cutoff"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise ArgumentError(
+            f"backtest has two different scores of {str(first['method'])!r} at the cutoff"
+            f" {first['cutoff']}. Pass the rows of one backtest."
+        )
+    return table.set_index(["method", "cutoff"])
 
 
 def _difference(own: Floats, other: Floats, weight: Floats, seed: int) -> dict[str, Any]:

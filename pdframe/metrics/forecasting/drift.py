@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pdframe.metrics._survival import Ints
 from pdframe.metrics.forecasting._checks import is_young
 from pdframe.metrics.forecasting._interface import DAY, WON
 from pdframe.metrics.forecasting._method import Method
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 ALARM = 2.6
 """|z| above which a changed win rate is reported."""
+
+JUDGED = frozenset({"hazard", "aalen-johansen"})
+"""Names of the methods whose expectation of wins is compared with what came."""
 
 USUAL_SPREAD = 0.2
 """Standard deviation of the logarithm of a common factor, where an account's own is unknown."""
@@ -80,6 +84,22 @@ class Drift:
         )
 
 
+def drift_notes(known: Known, past: PastTotals, horizons: Ints) -> list[str]:
+    """Return the warning of a changed win rate for the shortest horizon that shows one, if any
+    does. Each is judged alone, so that a further one silences no warning.
+
+    The baselines are not judged: they are simple on purpose, and what they miss would pass for a
+    change.
+    """
+    if past.method.name not in JUDGED:
+        return []
+    for horizon in sorted(horizons.tolist()):
+        text = drift_note(known, past, horizon)
+        if text is not None:
+            return [text]
+    return []
+
+
 def drift_note(known: Known, past: PastTotals, horizon: int) -> str | None:
     """Return the warning of a changed win rate, with the account's own common factor as it was
     known at the earlier forecast; None where there is nothing to warn of.
@@ -123,4 +143,4 @@ def drift(known: Known, method: Method, horizon: int, seed: int) -> Drift | None
     )
 
 
-__all__ = ["ALARM", "USUAL_SPREAD", "Drift", "drift", "drift_note"]
+__all__ = ["ALARM", "USUAL_SPREAD", "Drift", "drift", "drift_note", "drift_notes"]

@@ -16,7 +16,8 @@ import pandas as pd
 from pdframe._plain import plain_frame
 from pdframe.errors import ArgumentError, MixedCurrencyError
 from pdframe.metrics._arguments import local_days, micros, to_micros
-from pdframe.metrics._columns import days, midnights, plain_ids
+from pdframe.metrics._columns import days, midnights, one_row_each, places, plain_ids
+from pdframe.metrics._grouping import taken
 from pdframe.metrics._periods import Frequency, ending
 from pdframe.metrics._survival import Flags, Floats, Ints
 from pdframe.metrics.currency import RateTable
@@ -138,10 +139,20 @@ def track_record(
             if not len(over):
                 continue
             try:
-                actual[over] = _won(known, plain, issued.loc[over], begins[over], ends[over])
+                actual[over], unknown = _won(
+                    known, plain, issued.loc[over], begins[over], ends[over]
+                )
             except (ArgumentError, MixedCurrencyError) as error:
-                when = pd.Timestamp(int(said[over[0]]), unit="us")
-                notes.append(f"The forecast of {when:%Y-%m-%d} cannot be scored: {error}")
+                unknown, reason = "", str(error)
+            else:
+                reason = f"no deal has {unknown} any more." if unknown else ""
+            if reason:
+                place = over[:1]
+                when = pd.Timestamp(
+                    int(local_days(said[place], str(issued.loc[place[0], "tz"]))[0]), unit="us"
+                )
+                of = f" for {unknown}" if unknown else ""
+                notes.append(f"The forecast of {when:%Y-%m-%d}{of} cannot be scored: {reason}")
     return _scored(issued, actual), notes
 
 
@@ -171,8 +182,12 @@ def _during(wins: Wins, begins: Ints, ends: Ints, tz: str) -> Flags:
     return np.asarray(begun & before, np.bool_)
 
 
-def _won(known: Known, deals: pd.DataFrame, rows: pd.DataFrame, begins: Ints, ends: Ints) -> Floats:
-    """Return what was won in each of these periods, for forecasts of one issue."""
+def _won(
+    known: Known, deals: pd.DataFrame, rows: pd.DataFrame, begins: Ints, ends: Ints
+) -> tuple[Floats, str]:
+    """Return what was won in each of these periods, for forecasts of one issue: NaN for groups that
+    are no more, and the names of these.
+    """
     head = rows.iloc[0]
     names = json.loads(head["by"]) if pd.notna(head["by"]) else []
     missing = [name for name in names if name not in deals]
@@ -184,23 +199,46 @@ def _won(known: Known, deals: pd.DataFrame, rows: pd.DataFrame, begins: Ints, en
     money = Money(_rates(head["rates"]), day.as_unit("us"), apart="currency" in names)
     during = _during(wins, begins, ends, str(head["tz"]))
     inside = during.any(axis=0)
+    if pd.isna(head["rates"]) and pd.notna(head["currency"]):
+        # Wins of another currency alone would pass for wins of the forecast's.
+        money.counted(np.ones(1), np.array([head["currency"]], object))
     value, _ = money.counted(wins.value[inside], wins.currency[inside])
     # Rounded as totals of a forecast are: each win once.
     units = units_for(value)
     amount = np.zeros(len(wins.time), np.int64)
     amount[inside] = np.rint(value * units).astype(np.int64)
+    won = np.where(during & _members(rows, deals, names, wins), amount, 0).sum(axis=1) / units
+    unknown = _unknown_groups(rows, deals, names)
+    known_rows = np.array([text not in unknown for text in rows["group"]], np.bool_)
+    return np.where(known_rows, won, np.nan), ", ".join(dict.fromkeys(unknown.values()))
+
+
+def _members(rows: pd.DataFrame, deals: pd.DataFrame, names: list[str], wins: Wins) -> Flags:
+    """Return which of the wins belong to the group of each row; a win is of the currency in which
+    the deal was won.
+    """
     if not names:
-        member = np.ones((len(rows), len(amount)), np.bool_)
-    else:
-        member = _members(rows, deals, names, wins.deal)
-    return np.asarray(np.where(during & member, amount, 0).sum(axis=1) / units, np.float64)
+        return np.ones((len(rows), len(wins.deal)), np.bool_)
+    place = places(plain_ids(one_row_each(deals, "deals")), wins.deal)
+    own = pd.DataFrame(
+        {name: wins.currency if name == "currency" else taken(deals[name], place) for name in names}
+    )
+    group = np.array(_group_texts(own, names), object)
+    return np.asarray((rows["group"].to_numpy()[:, None] == group) & (place >= 0), np.bool_)
 
 
-def _members(rows: pd.DataFrame, deals: pd.DataFrame, names: list[str], deal: Ints) -> Flags:
-    """Return which of the deals that were won belong to the group of each row."""
-    text = pd.Series(_group_texts(deals, names), index=plain_ids(deals["id"]), dtype="str")
-    own = text[~text.index.duplicated()].reindex(deal).to_numpy()
-    return np.asarray(rows["group"].to_numpy()[:, None] == own, np.bool_)
+def _unknown_groups(rows: pd.DataFrame, deals: pd.DataFrame, names: list[str]) -> dict[str, str]:
+    """Return the groups that have a value which no deal has any more, such as an owner who was
+    renamed: their wins are under another name. Each with that value, as words.
+    """
+    # Currencies keep their names, and wins have their own.
+    own = {name: set(_texts(deals[name])) for name in names if name != "currency"}
+    result: dict[str, str] = {}
+    for text in rows["group"].dropna().unique():
+        for name, value in zip(names, json.loads(text), strict=True):
+            if name in own and value is not None and value not in own[name]:
+                result.setdefault(text, f"{name} {value!r}")
+    return result
 
 
 def _scored(issued: pd.DataFrame, actual: Floats) -> pd.DataFrame:

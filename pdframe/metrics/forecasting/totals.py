@@ -12,7 +12,7 @@ import pandas as pd
 from pdframe._warnings import collect_warnings
 from pdframe.metrics._arguments import grouped
 from pdframe.metrics._notes import note
-from pdframe.metrics._survival import Ints
+from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting.common_sd import CUTOFFS
 from pdframe.metrics.forecasting.learned import Learned
@@ -144,10 +144,11 @@ def forecast(
     -----
     DataWarning
         Once, with the complete text in `attrs["notes"]`: open deals without a value, and with
-        `rates` deals that have a value and no currency, which count 0;
-        one deal that is more than half of what is expected; P90 above 5 times P10, of all groups
-        together; a past too short to estimate `common_sd`, which is .2 then; nothing changed in the
-        30 days before `as_of`; old rates.
+        `rates` deals that have a value and no currency, which count 0; a changed win rate, over a
+        time as long as until `until`, as in `forecast_deals`; one deal that is more than half of
+        what is expected in its currency; P90 above 5 times P10, of all groups together; a past too
+        short to estimate `common_sd`, which is .2 then; nothing changed in the 30 days before
+        `as_of`; old rates.
 
     Notes
     -----
@@ -284,7 +285,7 @@ def forecast_from(
         setup = set_up(learned, deals, names=group_names(by, deals, COLUMNS), **choice)
         totals = drawn_totals(setup, draws, learned.seed)
         result = _table(setup, totals)
-        notes += _remarks(setup, totals, learned.seed)
+        notes += _remarks(setup, totals, learned)
     return note(result, notes, "forecast")
 
 
@@ -323,7 +324,7 @@ def forecast_with_draws(
         setup = set_up(learned, deals, names=group_names(by, deals, COLUMNS), **choice)
         totals = drawn_totals(setup, draws, learned.seed)
         result = _table(setup, totals)
-        notes += _remarks(setup, totals, learned.seed)
+        notes += _remarks(setup, totals, learned)
     return note(result, notes, "forecast"), _draw_rows(setup, *totals)
 
 
@@ -344,9 +345,14 @@ def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:
     return described(result, setup)
 
 
-def _remarks(setup: Setup, totals: tuple[Ints, Ints], seed: int) -> list[str]:
+def _remarks(setup: Setup, totals: tuple[Ints, Ints], learned: Learned) -> list[str]:
     """Return what the reader of a forecast must know of it."""
-    return [*notes_of_data(setup), *_of_range(setup, totals), *_of_whale(setup, totals, seed)]
+    return [
+        *notes_of_data(setup),
+        *learned.drift_notes(setup.revenue.cells.horizons[-1:]),
+        *_of_range(setup, totals),
+        *_of_whale(setup, totals, learned.seed),
+    ]
 
 
 def _of_range(setup: Setup, totals: tuple[Ints, Ints]) -> list[str]:
@@ -354,8 +360,7 @@ def _of_range(setup: Setup, totals: tuple[Ints, Ints]) -> list[str]:
     small group nearly always is.
     """
     every = sum(totals) + expectation(setup).won_already[:, :, None]
-    apart = ["currency"] if "currency" in setup.names else []
-    code, currencies = grouped(setup.groups, apart)
+    code, currencies = _currencies(setup)
     together = np.zeros((len(currencies), *every.shape[1:]), np.int64)
     np.add.at(together, code, every)
     low, _, high = np.moveaxis(quantiles(together), -1, 0)
@@ -363,10 +368,8 @@ def _of_range(setup: Setup, totals: tuple[Ints, Ints]) -> list[str]:
     if not len(wide):
         return []
     group, period = wide[0]
-    currency = currencies["currency"].iloc[group] if apart else setup.currency
-    units = setup.revenue.units
+    units, unit = setup.revenue.units, currencies[group]
     first = np.datetime64(int(setup.revenue.cells.first[period]), "D")
-    unit = "" if pd.isna(currency) else f" {currency}"
     of_all = " of all groups together" if len(setup.groups) > len(currencies) else ""
     return [
         f"The range{of_all} is wide in {len(wide):,} of {low.size:,} periods: P90 is more than"
@@ -375,31 +378,59 @@ def _of_range(setup: Setup, totals: tuple[Ints, Ints]) -> list[str]:
     ]
 
 
+def _currencies(setup: Setup) -> tuple[Ints, list[str]]:
+    """Return the currency of each group, as a number, and what follows an amount in each of them:
+    amounts of several are not added up.
+    """
+    if "currency" not in setup.names:
+        names, code = [setup.currency], np.zeros(len(setup.groups), np.int64)
+    else:
+        code, rows = grouped(setup.groups, ["currency"])
+        names = rows["currency"].tolist()
+    return code, ["" if pd.isna(name) else f" {name}" for name in names]
+
+
 def _of_whale(setup: Setup, totals: tuple[Ints, Ints], seed: int) -> list[str]:
-    """Return a note on the deal that is more than half of what is expected, if there is one."""
+    """Return a note for each currency in which one deal is more than half of what is expected."""
+    code, currencies = _currencies(setup)
+    notes = [
+        _of_whale_in(setup, totals, seed, code == number, unit)
+        for number, unit in enumerate(currencies)
+    ]
+    return [text for text in notes if text is not None]
+
+
+def _of_whale_in(
+    setup: Setup, totals: tuple[Ints, Ints], seed: int, group: Flags, unit: str
+) -> str | None:
+    """Return a note on the deal that is more than half of what is expected of these groups, which
+    are of one currency; None where there is none.
+    """
     revenue, units = setup.revenue, setup.revenue.units
-    each = revenue.from_open().sum(axis=1)
-    expected = int(expectation(setup).mean.sum())
+    rows = np.flatnonzero(group[setup.open_group])
+    each = revenue.from_open()[rows].sum(axis=1)
+    expected = int(expectation(setup).mean[group].sum())
     if not len(each) or expected <= 0 or each.max() <= WHALE * expected:
-        return []
-    place = int(each.argmax())
-    rows = np.array([place])
+        return None
+    own, place = int(each.max()), rows[[each.argmax()]]
     alone = replace(
         revenue,
-        open_deal=revenue.open_deal[rows],
-        chance=revenue.chance[rows],
-        worth=revenue.worth.take(rows),
+        open_deal=revenue.open_deal[place],
+        chance=revenue.chance[place],
+        worth=revenue.worth.take(place),
         new=revenue.new.none(),
     )
-    every = sum(part.sum(axis=(0, 1)) for part in totals) + int(revenue.won.sum())
-    own = alone.drawn(every.shape[-1], seed, setup.spread.value)[0].sum(axis=(0, 1))
+    won = revenue.won[group[setup.won_group]].sum()
+    every = sum(part[group].sum(axis=(0, 1)) for part in totals) + int(won)
+    drawn = alone.drawn(every.shape[-1], seed, setup.spread.value)[0].sum(axis=(0, 1))
     names = ", ".join(f"P{percent} {{:,.0f}}" for percent in QUANTILES)
-    with_it, without = (names.format(*(quantiles(part) / units)) for part in (every, every - own))
-    return [
-        f"Deal {revenue.open_deal[place]} is {each[place] / expected:.0%} of what is expected until"
-        f" the end. With it: mean {expected / units:,.0f}, {with_it}. Without it: mean"
-        f" {(expected - int(each[place])) / units:,.0f}, {without}."
-    ]
+    with_it, without = (names.format(*(quantiles(part) / units)) for part in (every, every - drawn))
+    of = f" of the amounts in{unit}" if "currency" in setup.names and unit else ""
+    return (
+        f"Deal {revenue.open_deal[place[0]]} is {own / expected:.0%} of what is expected until"
+        f" the end{of}. With it: mean {expected / units:,.0f}, {with_it}. Without it: mean"
+        f" {(expected - own) / units:,.0f}, {without}."
+    )
 
 
 def _draw_rows(setup: Setup, opened: Ints, new: Ints) -> pd.DataFrame:

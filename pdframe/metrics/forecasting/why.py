@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,15 @@ class Circumstances:
         Their names; null where unknown.
     size
         Numbers of `Design.value_size`.
+    day
+        The company's day at which each was observed, in days since 1970.
     """
 
     deals: OpenDeals
     stage: Any
     owner: Any
     size: Ints
+    day: Ints
 
     def text(self, term: str, row: int) -> str:
         """Return what a term is of one deal, such as "6 days in Negotiation"."""
@@ -76,9 +80,9 @@ class Circumstances:
             back = int(deals.moves_back[row])
             return f"moved back {_times(back)}" if back else "never moved back"
         if term == "expected close":
-            return _close(int(deals.expected_close[row]), at // DAY)
+            return _close(int(deals.expected_close[row]), int(self.day[row]))
         if term == "season":
-            return f"season ({pd.Timestamp(at, unit='us'):%B})"
+            return f"season ({np.datetime64(int(self.day[row]), 'D').astype(date):%B})"
         return self._dated(term, row)
 
     def _value(self, row: int) -> str:

@@ -12,7 +12,7 @@ import pytest
 from pdframe.dashboard import _content, page
 from pdframe.dashboard._forecast import _missing
 from pdframe.dashboard._parts import Figure, besides, unbroken
-from pdframe.dashboard._record import outside_of_range
+from pdframe.dashboard._record import outside_of_range, record_figure
 
 CARD = Figure("Won, EUR", "90", "120", "-25%", "besides 7 GBP")
 
@@ -71,6 +71,17 @@ def test_a_mean_outside_of_its_range_is_explained(mean: float, said: str | None)
     )
     notes = outside_of_range(rows, "Expected")
     assert [note.startswith(said or "") for note in notes] == ([True] if said else [])
+
+
+def test_the_record_counts_months_that_were_forecast_before_they_began() -> None:
+    # 30 June in UTC is 1 July in Tallinn; 2 July is in the month.
+    issued = pd.to_datetime(["2026-06-30 22:00", "2026-07-02 22:00"], utc=True)
+    rows = pd.DataFrame({"as_of": issued, "covered": [False, True]})
+    rows = rows.assign(period=pd.Timestamp("2026-07-01"))
+    rows.attrs["tz"] = "Europe/Tallinn"
+    assert record_figure(rows).value == "0 of 1"
+    assert "none was forecast before it began" in record_figure(rows.tail(1)).note
+    assert record_figure(None).value == "none yet"
 
 
 @pytest.mark.parametrize(

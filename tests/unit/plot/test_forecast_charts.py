@@ -132,6 +132,40 @@ def test_of_a_period_the_last_forecast_before_it_began_counts() -> None:
     assert [(bar.get_y(), bar.get_height()) for bar in bars(ax)] == [(240, 20)]
 
 
+def test_a_forecast_from_inside_a_period_is_drawn_as_such_and_not_counted() -> None:
+    # May was forecast before it began and on 20 May, June on 20 June alone.
+    mixed = record(
+        ("2026-04-30", "2026-05-01", 200.0, 300.0, 400.0, 450.0),
+        ("2026-05-20", "2026-05-01", 440.0, 450.0, 460.0, 450.0),
+        ("2026-06-20", "2026-06-01", 240.0, 250.0, 260.0, 250.0),
+    )
+    ax = draw(plot.forecast(QUARTER, record=mixed))
+    assert [text for text in texts(ax) if "80 %" in text] == [
+        "2026-07: P50 338k EUR (P10 261k, P90 430k); the last actual fell outside 80 %"
+    ]
+    assert {"as it was forecast", "as it was forecast after it began"} <= {
+        container.get_label() for container in ax.containers
+    }
+    said = texts(draw(plot.forecast(QUARTER, record=mixed.tail(1))))
+    assert not any("actual fell" in text or "actuals fell" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("months", "said"),
+    [
+        (["2026-04-01", "2026-05-01", "2026-06-01"], "in the last 3 months 3 of 3 actuals fell"),
+        # February and March have no forecast.
+        (["2026-01-01", "2026-04-01", "2026-06-01"], "from 2026-01 to 2026-06 3 of 3 actuals fell"),
+        # June is over, and its wins are not known yet.
+        (["2026-04-01", "2026-05-01"], "from 2026-04 to 2026-05 2 of 2 actuals fell"),
+    ],
+)
+def test_the_sentence_names_the_periods_that_it_counts(months: list[str], said: str) -> None:
+    past = record(*[(day, day, 1.0, 2.0, 3.0, 2.0) for day in months])
+    ax = draw(plot.forecast(QUARTER, record=past))
+    assert any(f"{said} inside 80 %" in text.replace("\n", " ") for text in texts(ax))
+
+
 def test_a_record_of_more_than_twelve_periods_shows_the_last_twelve() -> None:
     months = pd.date_range("2024-07-01", periods=24, freq="MS")
     long = record(*[(f"{day:%F}", f"{day:%F}", 1.0, 2.0, 3.0, 2.0) for day in months])
@@ -205,7 +239,9 @@ def test_calibration_shows_each_bin_with_its_interval_and_count() -> None:
     assert line(ax, "as forecast") == ([0, 1], [0, 1])
     ends = [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()]
     assert np.allclose(ends, [[-0.05, 0.15], [0.35, 0.55]])
-    assert {"deals", "1,200", "40"} <= {*texts(ax)}
+    # A deal stands in it once a cutoff.
+    assert {"forecasts", "1,200", "40"} <= {*texts(ax)}
+    assert not any("deals" in text for text in texts(ax))
     assert "0" not in texts(ax)
 
 
@@ -240,6 +276,40 @@ def test_skill_is_summed_by_deal_and_the_constant_is_the_line_at_0() -> None:
         "within 90 d\n100 forecasts",
     ]
     assert "2 cutoffs; the line at 0 is the constant" in texts(ax)
+
+
+def test_rows_that_are_repeated_are_no_skill() -> None:
+    # As where two backtests that share cutoffs are put together.
+    again = pd.concat([SKILL, SKILL.tail(2), SKILL.iloc[[2]], SKILL.iloc[[0, 1]]])
+    once, twice = (draw(plot.backtest(each)) for each in (SKILL, again))
+    for name in ("hazard", "_cutoffs"):
+        assert line(twice, name) == line(once, name)
+    assert texts(twice) == texts(once)
+    other = pd.concat([SKILL, SKILL.head(1).assign(brier=0.05)])
+    with pytest.raises(ArgumentError, match="two different scores of 'hazard' at the cutoff 2026"):
+        plot.backtest(other)
+
+
+def test_a_method_is_compared_with_the_constant_at_the_same_cutoffs() -> None:
+    # The constant alone was tested at two cutoffs more, one easy and one hard for it.
+    constant = scores(
+        ("2026-03-01", 30, "constant", 100, 0.9), ("2026-04-01", 90, "constant", 100, 0.01)
+    )
+    hazard = scores(("2026-05-01", 30, "hazard", 100, 0.01))
+    ax = draw(plot.backtest(pd.concat([SKILL, constant, hazard])))
+    # As of the cutoffs that both have.
+    assert line(ax, "hazard")[1] == pytest.approx([0.4375, -0.2])
+    assert sorted(line(ax, "_cutoffs")[1]) == pytest.approx([-0.2, 0.25, 0.5])
+
+
+def test_accounts_are_compared_each_with_its_own_constant() -> None:
+    two = pd.concat([SKILL.assign(account=name) for name in ("a", "b")])
+    two = two[["account", *SKILL.columns]].reset_index(drop=True)
+    # 1 - (100 x .06 + 300 x .04 + 400 x .08) / (2 x 400 x .08) of 30 days.
+    no_skill = (two["account"] == "b") & (two["method"] == "hazard") & (two["horizon"].dt.days < 90)
+    two.loc[no_skill, "brier"] = 0.08
+    ax = draw(plot.backtest(two))
+    assert line(ax, "hazard")[1] == pytest.approx([0.21875, -0.2])
 
 
 def test_a_backtest_needs_the_constant_and_leaves_out_rows_of_totals() -> None:

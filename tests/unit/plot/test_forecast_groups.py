@@ -148,6 +148,10 @@ def test_a_record_counts_the_actuals_of_these_groups() -> None:
     said = sentence(draw(plot.forecast(TEAM, record=past)))
     assert said.endswith(";\n2 of the last 3 actuals fell inside 80 %")
     assert "actuals" not in sentence(draw(plot.forecast(TEAM, record=past.tail(1))))
+    # From inside June, its rest is what was forecast.
+    late = past.assign(as_of=past["as_of"].mask(past["group"] == "Ann", pd.Timestamp("2026-06-20")))
+    said = sentence(draw(plot.forecast(TEAM, record=late)))
+    assert said.endswith(";\n1 of the last 2 actuals fell inside 80 %")
     with pytest.raises(ArgumentError, match=r"record has no groups.*track_record"):
         plot.forecast(TEAM, record=past.drop(columns=["by", "group"]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -197,3 +198,47 @@ def test_a_quota_of_a_misspelt_rep_is_warned_of() -> None:
 def test_draws_without_rows() -> None:
     with pytest.raises(ArgumentError, match="draws has no rows"):
         metrics.attainment(draws().iloc[:0], 5)
+
+
+@pytest.mark.parametrize("second", ["2026-07-01", pd.Period("2026-07", "M"), "2026-07 "])
+def test_a_period_with_two_quotas_is_refused(second: Any) -> None:
+    with pytest.raises(ArgumentError, match="one period twice, as '2026-07' and as"):
+        metrics.attainment(draws(), {"2026-07": 70, second: 80})
+    both = pd.DataFrame({"period": ["2026-07", second], "quota": [70, 80]})
+    with pytest.raises(ArgumentError, match="two rows for one period and group"):
+        metrics.attainment(draws(), both)
+
+
+@pytest.mark.parametrize(
+    "periods",
+    [
+        ["2026-07", "2026-08"],
+        ["2026-07-01", "2026-08-01"],
+        [pd.Period("2026-07", "M"), "2026-08"],
+        pd.period_range("2026-07", periods=2, freq="M"),
+        pd.to_datetime(["2026-07-01", "2026-08-01"]),
+        pd.to_datetime(["2026-07-01", "2026-08-01"]).tz_localize("Europe/Tallinn"),
+        [date(2026, 7, 1), date(2026, 8, 1)],
+    ],
+)
+def test_the_periods_of_a_frame_are_written_as_elsewhere(periods: Any) -> None:
+    table = draws()
+    table.attrs["tz"] = "Europe/Tallinn"
+    quota = pd.DataFrame({"period": periods, "quota": [70, 200]})
+    assert metrics.attainment(table, quota)["quota"].tolist() == [70, 200]
+
+
+@pytest.mark.parametrize(
+    ("period", "message"),
+    [
+        ("2026-Q3", r"'2026-Q3', but draws has periods of freq='M'"),
+        (pd.Period("2026Q3", "Q"), "but draws has periods of freq='M'"),
+        ("July", "quota='July' is not a time"),
+        (7, "quota=7 is not a time"),
+        (None, "quota: None is not a period"),
+    ],
+)
+def test_what_is_no_period_of_a_frame_is_refused(period: Any, message: str) -> None:
+    quota = pd.DataFrame({"period": pd.Series([period], dtype=object), "quota": [70]})
+    with pytest.raises(ArgumentError, match=message):
+        metrics.attainment(draws(), quota)

@@ -72,6 +72,24 @@ def test_the_same_seed_gives_the_same_limits_in_any_order_of_rows() -> None:
     pd.testing.assert_frame_equal(first, metrics.compare(shuffled))
 
 
+def test_a_cutoff_that_occurs_twice_counts_once() -> None:
+    table = scores(*[0.05] * 4)
+    twice = pd.concat([table, table.iloc[::-1], table.head(2)], ignore_index=True)
+    result = metrics.compare(twice)
+    assert (result["cutoffs"].item(), result["verdict"].item()) == (4, "noise")
+    pd.testing.assert_frame_equal(result, metrics.compare(table))
+    # Also where the copies would weigh one cutoff more.
+    uneven = scores(0.1, 0.0)
+    again = pd.concat([uneven, uneven.head(2)], ignore_index=True)
+    assert metrics.compare(again)["difference"].item() == pytest.approx(-0.05)
+
+
+def test_two_scores_of_one_cutoff_are_refused() -> None:
+    both = pd.concat([scores(0.1, 0.2), scores(0.1, 0.3)], ignore_index=True)
+    with pytest.raises(ArgumentError, match="two different scores of 'a' at the cutoff 2026-03-02"):
+        metrics.compare(both)
+
+
 def test_totals_are_compared_by_crps() -> None:
     table = scores(0.1, 0.1).assign(
         horizon=pd.Series([pd.NaT] * 4, dtype="timedelta64[us]"),

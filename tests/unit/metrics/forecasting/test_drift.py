@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from pdframe import metrics
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals, Probabilities
 from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.common_sd import ASSUMED, CommonSd, PastTotals, estimate
 from pdframe.metrics.forecasting.drift import Drift, drift, drift_note
 from pdframe.metrics.forecasting.known import Known
-from tests.helpers.forecast_frames import past
+from tests.helpers.forecast_frames import END, past
 
 
 class Half:
@@ -95,3 +99,48 @@ def test_the_account_s_own_spread_is_estimated_from_its_wins():
     own = estimate(known.before(known.as_of - 30 * DAY), PastTotals(Half(), 0))
     assert own.estimated
     assert f"of {own.value:.0%} as in the account's earlier months" in note
+
+
+@pytest.fixture(scope="module")
+def broken() -> tuple[pd.DataFrame, ...]:
+    """An account that won nothing in the last 60 days: what was won is lost."""
+    deals, visits, stages = past(700)
+    late = (deals["won_time"] > END - pd.Timedelta(days=60)).to_numpy()
+    lost = deals.loc[late, "id"]
+    deals.loc[late, "lost_time"] = deals.loc[late, "won_time"]
+    deals.loc[late, "won_time"], deals.loc[late, "status"] = pd.NaT, "lost"
+    visits.loc[visits["deal_id"].isin(lost) & (visits["end"] == "won"), "end"] = "lost"
+    return deals, visits, stages
+
+
+def warned(result: pd.DataFrame) -> list[str]:
+    return [note for note in result.attrs["notes"] if "the win rate changed" in note]
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
+@pytest.mark.parametrize("method", ["hazard", "aalen-johansen"])
+def test_a_further_horizon_silences_no_warning(broken: Any, method: str):
+    how = {"as_of": END, "method": method}
+    [note] = warned(metrics.forecast_deals(*broken, horizons="60D", **how))
+    # Nothing of what was open 60 days before was won.
+    assert " deals open 60 days before, 0.0% were won since" in note
+    # Most that were open 400 days before were closed before the win rate changed.
+    assert warned(metrics.forecast_deals(*broken, horizons="400D", **how)) == []
+    for horizons in (["60D", "400D"], ["400D", "60D"]):
+        assert warned(metrics.forecast_deals(*broken, horizons=horizons, **how)) == [note]
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
+@pytest.mark.parametrize("method", ["hazard", "aalen-johansen"])
+def test_a_forecast_of_revenue_warns_too(broken: Any, method: str):
+    how: dict[str, Any] = {"as_of": END, "until": "2026-08-29", "draws": 50, "common_sd": 0.2}
+    [note] = warned(metrics.forecast(*broken, **how, method=method))
+    assert " deals open 60 days before, 0.0% were won since" in note
+    assert warned(metrics.forecast(*past(700), **how, method=method)) == []
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
+def test_baselines_are_not_judged(broken: Any):
+    for method in ("constant", "stage climatology", "weighted"):
+        result = metrics.forecast_deals(*broken, as_of=END, horizons="60D", method=method)
+        assert warned(result) == []

@@ -23,6 +23,7 @@ from pdframe.metrics._arguments import NULL
 from pdframe.metrics._columns import NO_ID
 from pdframe.metrics.forecasting._interface import DAY, Activity, LineItems, OpenDeals
 from pdframe.metrics.forecasting.blend import Blend
+from pdframe.metrics.forecasting.deals import _circumstances
 from pdframe.metrics.forecasting.design import Design
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import METHODS
@@ -169,6 +170,21 @@ def test_why_says_in_words_what_its_factors_are_of(frames: Frames):
         assert named == sorted(named, reverse=True)
 
 
+def test_why_counts_the_days_of_the_company(frames: Frames):
+    # At 22:00 in UTC it is July in Tallinn; the deal is expected to close on 1 August.
+    known = Known.at(*with_deal(frames), pd.Timestamp("2026-06-30 22:00", tz="UTC"), tz="UTC")
+    fitted = METHODS["hazard"].fit(known, 0)
+    assert isinstance(fitted, Blend)
+    there = known.open_at([known.as_of])
+    for tz, texts in (
+        ("UTC", ["expected close in 32 days", "season (June)"]),
+        ("Europe/Tallinn", ["expected close in 31 days", "season (July)"]),
+    ):
+        own = Known.at(*with_deal(frames), pd.Timestamp("2026-06-30 22:00", tz="UTC"), tz=tz)
+        words = _circumstances(own, there, fitted.hazard.design)
+        assert [words.text(term, 0) for term in ("expected close", "season")] == texts
+
+
 def test_why_has_words_for_every_term():
     day_of = pd.Timestamp("2026-06-30").value // 1_000
     nothing, one = np.array([NO_ID, 5]), np.array([NULL, 4 * DAY])
@@ -179,7 +195,7 @@ def test_why_has_words_for_every_term():
         np.array([0, 2]), Activity(one, np.zeros(2, np.int64), one),
         LineItems(np.array([0, 3]), nothing),
     )  # fmt: skip
-    words = Circumstances(there, ["", "Offer"], [None, "Ann"], np.array([0, 3]))
+    words = Circumstances(there, ["", "Offer"], [None, "Ann"], np.array([0, 3]), np.full(2, 20634))
     expected = {
         "stage": ["unknown stage", "stage Offer"],
         "time in stage": ["time in an unknown stage", "6 days in Offer"],
@@ -213,7 +229,9 @@ def test_every_method_gives_the_same_columns(frames: Frames, method: str):
     cut=st.sampled_from(["2025-12-31", "2026-02-15 12:00", "2026-05-31"]),
 )
 def test_nothing_later_changes_a_cell(seed: int, cut: str):
-    """Change every closing, move and value after the cutoff, add deals, permute rows."""
+    """Change every closing, move, value, owner and expected close after the cutoff, add deals,
+    permute rows.
+    """
     deals, visits, stages = past()
     history = _values(deals)
     expected = forecast((deals, visits, stages), cut, history=history)
@@ -235,11 +253,21 @@ def test_nothing_later_changes_a_cell(seed: int, cut: str):
     deals = deals.assign(
         lost_time=deals["lost_time"].mask(hit),
         value=deals["value"].mask(hit, float(rng.integers(1, 10**6))),
+        # What a deal is edited to later is in the frame of every deal, closed or not.
+        expected_close_date=_shifted(deals["expected_close_date"], rng),
+        owner_id=deals["owner_id"].mask(rng.random(len(deals)) < 0.5, 4711),
     )
     new = with_deal((deals, visits, stages), entered="2026-06-29", id=77)
+    # A time is known up to itself, included.
+    soon = limit + pd.Timedelta(microseconds=1)
+    edited = {"value": "2", "owner_id": "4711", "expected_close_date": "2031-01-01"}
     rows = pd.DataFrame(
-        {"deal_id": [FIRST_ID], "column": ["value"], "before": ["1"], "after": ["2"]}
-    ).assign(time=limit, seen_at=limit)
+        [
+            {"deal_id": deal, "column": name, "before": None, "after": after}
+            for deal in deals["id"]
+            for name, after in edited.items()
+        ]
+    ).assign(time=soon, seen_at=soon)
     history = pd.concat([history, rows.astype(history.dtypes)], ignore_index=True)
     first, second, third = (one.sample(frac=1, random_state=seed % 2**31) for one in new)
     mixed = history.sample(frac=1, random_state=1)
@@ -247,10 +275,16 @@ def test_nothing_later_changes_a_cell(seed: int, cut: str):
     pd.testing.assert_frame_equal(result, expected, check_exact=True)
 
 
+def _shifted(days: pd.Series, rng: np.random.Generator) -> pd.Series:
+    moved = days + pd.to_timedelta(rng.integers(-400, 400, len(days)), "D")
+    return moved.astype(days.dtype)
+
+
 def _values(deals: pd.DataFrame) -> pd.DataFrame:
+    """Return a history in which each deal has had the values of the frame from its beginning."""
     parts = []
-    for name in ("value", "currency", "owner_id"):
-        text = deals[name].map(lambda v: f"{v:g}" if isinstance(v, float) else str(v))
+    for name in ("value", "currency", "owner_id", "expected_close_date"):
+        text = [None if pd.isna(value) else _text(value) for value in deals[name]]
         parts.append(
             pd.DataFrame(
                 {"deal_id": deals["id"], "column": name, "before": None, "after": text}
@@ -259,6 +293,12 @@ def _values(deals: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).astype(
         {"column": "str", "before": "str", "after": "str"}
     )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 _SCRIPT = """
@@ -313,8 +353,13 @@ def test_one_open_deal(frames: Frames):
 
 
 def test_a_young_account_is_refused_with_its_counts():
-    with pytest.raises(InsufficientDataError, match=r"30 closed deals, 10 of them won; \d+ were"):
-        forecast(past(20))
+    # By the end of 30 June where the company is, which in UTC is the morning of 1 July.
+    for tz in ("UTC", "America/Los_Angeles"):
+        with pytest.raises(
+            InsufficientDataError,
+            match=r"30 closed deals, 10 of them won; 11 were closed and 3 won by 2026-06-30\.",
+        ):
+            forecast(past(12), tz=tz)
 
 
 def test_an_account_without_wins_is_refused(frames: Frames):
@@ -336,32 +381,82 @@ def test_a_horizon_past_the_follow_up_names_the_longest(frames: Frames):
         forecast(frames, horizons="2000D")
 
 
-@pytest.mark.parametrize("value", [None, 0.0, -300.0])
-def test_a_value_that_is_null_zero_or_a_credit(frames: Frames, value: float | None):
-    result = row_of(forecast(with_deal(frames, value=value)))
-    assert result["p_won"].gt(0).all()
-    expected = np.nan if value is None else value * result["p_won"]
-    np.testing.assert_array_equal(result["expected_value"], expected)
+def telling(column: str) -> Frames:
+    """A past in which a column tells how a deal ends: of values from 600, of owner 8, and of
+    expected closes more than a year after the creation, no deal was won.
+    """
+    deals, visits, stages = past(300)
+    if column == "value":
+        never = deals["value"] >= 600
+    elif column == "owner_id":
+        never = deals["owner_id"] == 8
+    else:
+        never = deals["id"] % 2 == 0
+        late = deals["expected_close_date"] + pd.Timedelta(days=400)
+        late = late.astype(deals["expected_close_date"].dtype)
+        deals["expected_close_date"] = deals["expected_close_date"].mask(never, late)
+    lost = (never & (deals["status"] == "won")).to_numpy()
+    deals.loc[lost, "lost_time"] = deals.loc[lost, "won_time"]
+    deals.loc[lost, "won_time"], deals.loc[lost, "status"] = pd.NaT, "lost"
+    visits.loc[visits["deal_id"].isin(deals.loc[lost, "id"]) & (visits["end"] == "won"), "end"] = (
+        "lost"
+    )
+    return deals, visits, stages
+
+
+def chances(column: str, *cells: Any) -> list[pd.DataFrame]:
+    """The rows of deals that differ in a column alone, beside a past in which it tells."""
+    frames = telling(column)
+    for number, value in enumerate(cells, 1):
+        frames = with_deal(frames, id=number, **{column: value})
+    result = forecast(frames, history=_values(frames[0]))
+    return [row_of(result, number) for number in range(1, len(cells) + 1)]
+
+
+def test_a_value_that_is_null_zero_or_a_credit():
+    small, large, null, zero, credit = chances("value", 100.0, 900.0, None, 0.0, -300.0)
+    assert (large["p_won"] < small["p_won"] / 2).all()
+    # Of these nothing was learned: they are between.
+    for unknown in (null, zero, credit):
+        assert (unknown["p_won"] > large["p_won"]).all()
+        assert (unknown["p_won"] < small["p_won"]).all()
+    assert credit["p_won"].tolist() == zero["p_won"].tolist()
+    assert null["expected_value"].isna().all()
+    assert zero["expected_value"].tolist() == [0.0, 0.0]
+    np.testing.assert_array_equal(credit["expected_value"], -300 * credit["p_won"])
 
 
 def test_all_values_null_or_zero(frames: Frames):
     deals, visits, stages = frames
-    for value in (np.nan, 0.0):
-        result = forecast((deals.assign(value=value), visits, stages))
-        assert result["p_won"].between(0, 1).all()
-        assert result["expected_value"].sum() == 0
+    null, zero = (
+        forecast((own, visits, stages), history=_values(own))
+        for own in (deals.assign(value=np.nan), deals.assign(value=0.0))
+    )
+    assert null["expected_value"].isna().all()
+    assert zero["expected_value"].eq(0).all()
+    # What is the same of all deals says nothing of one.
+    np.testing.assert_allclose(null["p_won"], zero["p_won"], rtol=0.02)
+    assert null["p_won"].nunique() > len(null) / 2
 
 
-@pytest.mark.parametrize("close", ["2020-01-01", "2099-12-31", "9999-12-31", None])
-def test_an_expected_close_long_past_or_far_ahead_or_none(frames: Frames, close: str | None):
-    moment = None if close is None else pd.Timestamp(close)
-    result = row_of(forecast(with_deal(frames, expected_close_date=moment)))
-    assert result["p_won"].between(0, 1, inclusive="neither").all()
-    shown = result["expected_close"]
-    if close in ("2020-01-01", "2099-12-31"):
-        assert shown.eq(moment).all()
-    else:
-        assert shown.isna().all()
+def test_an_expected_close_long_past_or_far_ahead_or_none():
+    soon, past_one, far, edge, none = (
+        rows
+        for rows in chances(
+            "expected_close_date",
+            *map(pd.Timestamp, ("2026-07-20", "2020-01-01", "2099-12-31", "9999-12-31")),
+            None,
+        )
+    )
+    # Deals that were to close in more than a year were not won; nothing is known of 2020.
+    assert (far["p_won"] < soon["p_won"] / 2).all()
+    assert (past_one["p_won"] > far["p_won"]).all()
+    assert far["expected_close"].eq(pd.Timestamp("2099-12-31")).all()
+    assert past_one["expected_close"].eq(pd.Timestamp("2020-01-01")).all()
+    # The edge of time is no date.
+    assert edge["expected_close"].isna().all()
+    assert edge["p_won"].tolist() == none["p_won"].tolist()
+    assert none["p_won"].tolist() != far["p_won"].tolist()
 
 
 def test_a_deal_older_than_any_history(frames: Frames):
@@ -373,15 +468,56 @@ def test_a_deal_older_than_any_history(frames: Frames):
     assert (result["p_won"] < young["p_won"] / 2).all()
 
 
-@pytest.mark.parametrize("stage", [STAGE_IDS[0], 12345])
-def test_a_stage_that_no_deal_visited_before_rests_on_all(frames: Frames, stage: int):
-    result = row_of(forecast(with_deal(frames, stage_id=stage)))
-    if stage == 12345:
-        assert result["stage"].isna().all()
-        assert result["basis"].eq("pooled").all()
-    else:
-        assert result["stage"].eq("Talk").all()
-    assert result["p_won"].between(0, 1, inclusive="neither").all()
+def test_a_stage_that_no_deal_visited_before_rests_on_all(frames: Frames):
+    # The first stage of another pipeline, which no deal was in, and one that is in no list.
+    extra = frames[2].head(1).assign(id=903, name="Pilot", order_nr=3)
+    both = frames[0], frames[1], pd.concat([frames[2], extra], ignore_index=True)
+    for number, stage in enumerate((*STAGE_IDS, 903, 12345), 1):
+        both = with_deal(both, id=number, stage_id=stage)
+    result = forecast(both)
+    first, second, empty, unlisted = (row_of(result, number) for number in (1, 2, 3, 4))
+    assert [rows["stage"].tolist() for rows in (first, second, empty)] == [
+        ["Talk"] * 2, ["Offer"] * 2, ["Pilot"] * 2,
+    ]  # fmt: skip
+    assert unlisted["stage"].isna().all()
+    for rows in (empty, unlisted):
+        assert rows["basis"].eq("pooled").all()
+        assert (first["p_won"] < rows["p_won"]).all()
+        assert (rows["p_won"] < second["p_won"]).all()
+
+
+def test_a_deal_in_a_stage_that_was_deleted_is_judged_by_it(frames: Frames):
+    """Deals of the past were in it; its row is marked deleted, or no longer in the list."""
+    deals, visits, stages = with_deal(frames)
+    here = forecast((deals, visits, stages))
+    marked = stages.assign(is_deleted=stages["id"] == STAGE_IDS[1])
+    pd.testing.assert_frame_equal(forecast((deals, visits, marked)), here)
+    without = forecast((deals, visits, stages.head(1)))
+    numbers = ["deal_id", "p_won", "p_lost", "days_in_stage", "n_like", "basis"]
+    pd.testing.assert_frame_equal(without[numbers], here[numbers])
+    assert row_of(without)["stage"].isna().all()
+
+
+def test_a_deal_that_moved_to_another_pipeline_is_one_deal_in_its_new_stage(frames: Frames):
+    deals, visits, stages = with_deal(frames, entered="2026-05-01")
+    moved = pd.Timestamp("2026-06-25", tz="UTC")
+    own = (visits["deal_id"] == 1).to_numpy()
+    visits.loc[own, "left_at"], visits.loc[own, "end"] = moved, "changed pipeline"
+    there = {"deal_id": 1, "pipeline_id": 950, "stage_id": 951, "visit": 1, "source": "changelog"}
+    there |= {"entered_at": moved, "seen_at": moved, "end": "open"}
+    visits = pd.concat([visits, frame(VISITS, [there])], ignore_index=True)
+    deals.loc[deals["id"] == 1, ["pipeline_id", "stage_id"]] = [950, 951]
+    pilot = stages.head(1).assign(id=951, name="Pilot", pipeline_id=950)
+    stages = pd.concat([stages, pilot], ignore_index=True)
+    result = row_of(forecast((deals, visits, stages)))
+    assert result["stage"].tolist() == ["Pilot", "Pilot"]
+    # To the end of 30 June: 6 days since it moved, 61 since it was created.
+    assert result["days_in_stage"].round(6).tolist() == [6.0, 6.0]
+    assert result["deal_age"].round(6).tolist() == [61.0, 61.0]
+    assert result["basis"].tolist() == ["pooled", "pooled"]
+    # On the day before it was in the second stage of the first pipeline.
+    before = row_of(forecast((deals, visits, stages), "2026-06-24"))
+    assert before["stage"].tolist() == ["Offer", "Offer"]
 
 
 def test_an_archived_open_deal_is_open_and_one_deleted_later_was(frames: Frames):
@@ -398,10 +534,54 @@ def test_an_archived_open_deal_is_open_and_one_deleted_later_was(frames: Frames)
     assert len(row_of(forecast(over))) == 0
 
 
-def test_an_owner_who_is_new_or_unknown(frames: Frames):
-    for owner in (4711, None):
-        result = row_of(forecast(with_deal(frames, owner_id=owner)))
-        assert result["p_won"].between(0, 1, inclusive="neither").all()
+def test_an_owner_who_is_new_unknown_or_left():
+    good, bad, new, unknown = chances("owner_id", 7, 8, 4711, None)
+    assert (bad["p_won"] < good["p_won"] / 2).all()
+    for rows in (new, unknown):
+        assert (bad["p_won"] < rows["p_won"]).all()
+        assert (rows["p_won"] < good["p_won"]).all()
+    assert new["p_won"].tolist() == unknown["p_won"].tolist()
+
+
+def test_the_deals_of_an_owner_who_left_are_judged_by_the_new_one_from_then_on():
+    frames = telling("owner_id")
+    deals, visits, stages = with_deal(with_deal(frames, owner_id=7), id=2, owner_id=7)
+    history = _values(deals)
+    # Owner 8 left, and the first deal went to owner 7 on 25 June.
+    handed = history["deal_id"].eq(1) & history["column"].eq("owner_id")
+    taken_over = pd.Timestamp("2026-06-25", tz="UTC")
+    change = {"before": "8", "after": "7", "time": taken_over, "seen_at": taken_over}
+    history.loc[handed, "after"] = "8"
+    later = history[handed].assign(**change).astype(history.dtypes)
+    history = pd.concat([history, later], ignore_index=True)
+    deals["owner_name"] = deals["owner_id"].map({7: "Ann", 8: "Bo"}).astype("str")
+    then, now = (
+        forecast((deals, visits, stages), when, history=history) for when in ("2026-06-24", AS_OF)
+    )
+    assert row_of(then, 1)["owner_name"].tolist() == ["Bo", "Bo"]
+    assert (row_of(then, 1)["p_won"] < row_of(then, 2)["p_won"] / 2).all()
+    assert row_of(now, 1)["owner_name"].tolist() == ["Ann", "Ann"]
+    assert row_of(now, 1)["p_won"].tolist() == row_of(now, 2)["p_won"].tolist()
+
+
+def test_before_the_kept_history_deals_are_known_and_their_stages_are_not():
+    deals, visits, stages = past(300)
+    # The first sync was on 15 January: what was open or closed before was seen then.
+    first = pd.Timestamp("2026-01-15", tz="UTC")
+    visits = visits.assign(source="snapshots", seen_at=visits["entered_at"].clip(lower=first))
+    result = forecast((deals, visits, stages), "2025-12-31", horizons="90D")
+    # Of 226 deals created by then, 209 had been closed.
+    assert (deals["add_time"] < pd.Timestamp("2026-01-01", tz="UTC")).sum() == 226
+    assert len(result) == 17
+    assert result["stage"].isna().all()
+    assert result["value"].isna().all()
+    assert any("the stage is unknown in 100% of the past" in n for n in result.attrs["notes"])
+    record = metrics.backtest(
+        deals, visits, stages, cutoffs="2025-12-31", horizons="90D", until_months=0, as_of=END
+    )
+    of_method = record.set_index("method")
+    assert (of_method["n"].unique().tolist(), of_method["wins"].unique().tolist()) == ([17], [9])
+    assert of_method.loc["hazard", "expected"] == pytest.approx(result["p_won"].sum())
 
 
 def test_columns_of_deals_come_first_and_a_category_beside_the_band(frames: Frames):

@@ -175,6 +175,46 @@ def test_what_cannot_be_scored_is_said_and_costs_no_other_forecast() -> None:
     assert "no column 'team' any more" in notes[0]
 
 
+def test_wins_of_another_currency_are_no_actual_of_a_forecast_without_rates() -> None:
+    # August has wins in USD and one without a value; the forecast is in EUR.
+    august = issued(first=("2026-08-01",))
+    table, notes = record(august, "2026-09-01")
+    assert table["actual"].isna().all()
+    assert "Amounts in EUR, USD would be added up" in notes[0]
+    table, notes = record(august.assign(currency="USD"), "2026-09-01")
+    assert (table["actual"].tolist(), notes) == ([9.0], [])
+
+
+def test_by_currency_a_win_counts_in_the_currency_in_which_it_was_won() -> None:
+    rows = issued(["EUR", "USD"], first=("2026-07-01", "2026-08-01")).assign(
+        by='["currency"]', currency=["EUR", "EUR", "USD", "USD"]
+    )
+    rows["group"] = [f'["{name}"]' for name in rows["currency"]]
+    end = pd.Timestamp("2026-09-01", tz="UTC")
+    shown = deals()
+    # The first deal was won in EUR, and is shown in USD since.
+    own = pd.DataFrame(
+        {"deal_id": 1, "column": ["currency", "currency"], "before": [None, "EUR"],
+         "after": ["EUR", "USD"], "time": times(["2026-01-05", "2026-08-20"])}
+    )  # fmt: skip
+    history = own.assign(seen_at=own["time"]).astype({"before": "str", "after": "str"})
+    shown.loc[0, "currency"] = "USD"
+    table, notes = track_record(rows, shown, visits(), STAGES, as_of=end, history=history)
+    assert notes == []
+    actual = table.set_index(["period", "currency"])["actual"].to_dict()
+    assert list(actual.values()) == [150.0, 0.0, 0.0, 9.0]
+
+
+def test_of_a_group_that_was_renamed_the_actual_is_unknown() -> None:
+    rows = issued(["a", "b", "c"], rates={"EUR": 1, "USD": 0.5}, first=("2026-07-01",))
+    table, notes = record(rows, "2026-09-01")
+    np.testing.assert_array_equal(table["actual"], [100.0, 50.0, np.nan])
+    assert table["covered"].tolist() == [True, True, pd.NA]
+    assert notes == [
+        "The forecast of 2026-06-30 for team 'c' cannot be scored: no deal has team 'c' any more."
+    ]
+
+
 def test_no_forecast_is_an_empty_record_with_every_column() -> None:
     table, notes = record(issued().head(0), "2026-09-01")
     assert (len(table), notes) == (0, [])

@@ -266,6 +266,92 @@ def test_one_whale_is_shown_with_and_without_it(by_hand: Any) -> None:
     assert not any("Without it" in note for note in small.attrs["notes"])
 
 
+def test_the_figure_of_one_deal(by_hand: Any) -> None:
+    how = COMING | by_hand({900110: 0.5})
+    frames = without_open(past(), kept=900110)
+    table = metrics.forecast(*frames, **how)
+    # Of 300, as likely as not, in the first period.
+    assert table["from_open"].tolist() == [150.0, 0.0, 0.0, 0.0]
+    assert table["deals_open"].tolist() == [1, 1, 1, 1]
+    draws = metrics.forecast_draws(*frames, **how)
+    first = draws.loc[draws["period"] == draws["period"].min(), "from_open"]
+    assert sorted(first.unique()) == [0.0, 300.0]
+    # 3 standard errors of one half in 2,000 draws.
+    assert (first == 300).mean() == pytest.approx(0.5, abs=3 * 0.5 / np.sqrt(2_000))
+    # On the last day of June no new deal is won: P10 and P90 are without the deal and with it.
+    june = metrics.forecast(*frames, **how | {"until": "2026-07-01"}).iloc[0]
+    assert june["from_new"] == pytest.approx(0, abs=1)
+    assert june["p10"] == june["won_already"]
+    assert june["p90"] == june["won_already"] + 300
+
+
+def test_an_expected_close_in_the_past_or_in_2099_is_due_in_no_period() -> None:
+    closes = dict.fromkeys(OPEN, pd.Timestamp("2020-01-01"))
+    closes |= {900111: pd.Timestamp("2099-12-31"), 900114: pd.Timestamp("2026-08-15")}
+    frames = changed("expected_close_date", closes)
+    weighted = metrics.forecast(*frames, **COMING, method="weighted")
+    # Stages give 100 %: 700 in August, nothing of the others.
+    assert weighted["from_open"].tolist() == [0.0, 0.0, 700.0, 0.0]
+    learned = metrics.forecast(*frames, **COMING)
+    # Other methods count every deal, at most in full.
+    assert 0 < learned["from_open"].sum() < sum(OPEN.values())
+
+
+def test_what_is_won_of_deals_in_a_deleted_stage_of_another_pipeline_or_of_a_new_owner(
+    by_hand: Any,
+) -> None:
+    how = COMING | by_hand(dict.fromkeys(OPEN, 0.5))
+    deals, visits, stages = past()
+    # The second stage is no longer listed.
+    table = metrics.forecast(deals, visits, stages.head(1), **how)
+    assert table["from_open"].sum() == sum(OPEN.values()) / 2
+    # One deal, of 700, moved to another pipeline.
+    moved = deals.copy()
+    moved.loc[moved["id"] == 900114, ["pipeline_id", "stage_id"]] = [950, 951]
+    by_pipeline = metrics.forecast(moved, visits, stages, **how, by="pipeline_id")
+    assert by_pipeline.groupby("pipeline_id")["from_open"].sum().to_dict() == {
+        900: (2_400 - 700) / 2,
+        950: 350.0,
+    }
+    # Owner 8 left, and owner 7 has the open deals; what was won stays with owner 8.
+    handed = deals.copy()
+    handed.loc[handed["id"].isin(OPEN), "owner_id"] = 7
+    by_owner = metrics.forecast(handed, visits, stages, **how, by="owner_id")
+    assert by_owner.groupby("owner_id")["from_open"].sum().to_dict() == {7: 1_200.0, 8: 0.0}
+    assert by_owner.groupby("owner_id")["deals_open"].max().to_dict() == {7: 7, 8: 0}
+
+
+def test_before_the_kept_history_open_deals_count_without_values(by_hand: Any) -> None:
+    deals, visits, stages = past(300)
+    # The first sync was on 15 January.
+    first = pd.Timestamp("2026-01-15", tz="UTC")
+    visits = visits.assign(source="snapshots", seen_at=visits["entered_at"].clip(lower=first))
+    how = {"as_of": "2025-12-31", "until": "2026-01", "draws": 200}
+    table = metrics.forecast(deals, visits, stages, **COMING | how)
+    assert table["deals_open"].tolist() == [17]
+    assert table["from_open"].tolist() == [0.0]
+    assert "17 of 17 open deals have no known value: they count 0." in table.attrs["notes"]
+
+
+def test_a_whale_is_one_of_its_own_currency(by_hand: Any) -> None:
+    how = by_hand(dict.fromkeys(OPEN, 0.5)) | {"until": "2026-07-01", "by": "currency"}
+    deals, visits, stages = changed("value", {900114: 1e6, 900117: 4e6, 900118: 2e6})
+    deals.loc[deals["id"].isin([900114, 900117, 900118]), "currency"] = "JPY"
+    table = metrics.forecast(deals, visits, stages, **COMING | how)
+    [note] = [note for note in table.attrs["notes"] if "Without it" in note]
+    yen = table[table["currency"] == "JPY"]
+    # 2 of the 3.5 million yen that are expected.
+    assert note.startswith("Deal 900117 is 5")
+    assert " of the amounts in JPY. With it: mean" in note
+    assert f"With it: mean {yen['mean'].sum():,.0f}," in note
+    assert f"Without it: mean {yen['mean'].sum() - 2e6:,.0f}," in note
+    # In each currency: beside these yen, half a million euros would be no half of anything.
+    deals.loc[deals["id"] == 900110, "value"] = 5e5
+    table = metrics.forecast(deals, visits, stages, **COMING | how)
+    named = [note[:11] for note in table.attrs["notes"] if "Without it" in note]
+    assert named == ["Deal 900110", "Deal 900117"]
+
+
 def test_no_open_deals_and_one() -> None:
     table = metrics.forecast(*without_open(past()), **COMING)
     assert (table["from_open"] == 0).all()
