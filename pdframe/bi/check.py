@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 
 from pdframe._terminal import printable
 from pdframe.bi._targets import Target, target_of
-from pdframe.bi.sets import JOURNAL, Journal, present_content, read_journal, read_listing
+from pdframe.bi.sets import JOURNAL, Journal, is_listed_content, read_journal, read_listing
 from pdframe.errors import ArgumentError
 
 SAME, OLD, NEW, MISSING, OTHER = "in place", "old", "new", "missing", "changed"
@@ -126,10 +126,9 @@ def _state(target: Target, name: str, entry: Mapping[str, Any], journal: Journal
     if journal is not None and name in _deleted(journal):
         return OLD if target.is_file(name) else NEW
     staged = {to: source for source, to in journal.moves} if journal is not None else {}
-    content = present_content(target, name)
-    listed = entry.get("content")
     # A version that knew no ids of content listed the file: it is there, and nothing else is known.
-    if content == listed or (listed is None and target.exists(name)):
+    is_unknown = entry.get("content") is None and target.exists(name)
+    if is_unknown or is_listed_content(target, name, entry):
         return NEW if name in staged else SAME
     if name in staged and target.is_file(staged[name]):
         return OLD

@@ -29,7 +29,7 @@ from typing import IO, Any
 
 from pdframe._files import seal, unseal
 from pdframe.bi._targets import STAGING, Target
-from pdframe.bi.formats import parquet_content
+from pdframe.bi.formats import parquet_footer
 from pdframe.errors import ArgumentError
 
 LISTING = "pdframe-export.json"
@@ -37,6 +37,9 @@ LISTING = "pdframe-export.json"
 JOURNAL = "pdframe-journal.json"
 """The file that says how an interrupted export is completed."""
 META_FILES = "meta_files"
+DUCKDB_ENDING = ".duckdb"
+WAL_ENDING = ".wal"
+"""DuckDB adds it to the name of a file: changes that are not in the file yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +185,26 @@ def read_journal(target: Target) -> Journal | None:
         return None
 
 
-def present_content(target: Target, name: str) -> str | None:
-    """Return the id of the content of a file that is there; None: it is missing or damaged."""
+def is_listed_content(target: Target, name: str, entry: Mapping[str, Any]) -> bool:
+    """Whether a file is there with the size, the rows and the id of content that a listing gives
+    it. What a listing of an earlier version does not say is not compared.
+    """
+    if name.endswith(DUCKDB_ENDING) and target.is_file(f"{name}{WAL_ENDING}"):
+        return False
     file = target.open(name)
     if file is None:
-        return None
+        return False
     with file:
+        if entry.get("bytes") not in (None, file.size()):
+            return False
         if name.endswith(".parquet"):
-            return parquet_content(file)
+            # Whoever rewrites a Parquet file may keep its metadata, the id among them.
+            content, rows = parquet_footer(file) or (None, None)
+            return content == entry.get("content") and rows == entry.get("rows", rows)
         digest = hashlib.blake2b(digest_size=16)
         while block := file.read(1 << 20):
             digest.update(block)
-        return digest.hexdigest()
+        return digest.hexdigest() == entry.get("content")
 
 
 def complete(target: Target) -> None:
@@ -262,7 +273,7 @@ class SetWriter:
         return (
             listed is not None
             and (content is None or listed == content)
-            and present_content(self.target, name) == listed
+            and is_listed_content(self.target, name, entry)
         )
 
     def refuse_foreign(self, names: Sequence[str]) -> None:
@@ -374,7 +385,9 @@ class SetWriter:
         # The files that name all others come last.
         last = [move for move in self._moves if Path(move[1]).name.startswith(META_FILES)]
         moves = [*(move for move in self._moves if move not in last), (staged, LISTING), *last]
-        journal = Journal(self._staging, moves, replaced, obsolete, listing)
+        # What somebody changed in the old DuckDB file: no other file can be opened beside it.
+        logs = [f"{to}{WAL_ENDING}" for _, to in moves if to.endswith(DUCKDB_ENDING)]
+        journal = Journal(self._staging, moves, [*replaced, *logs], obsolete, listing)
         with self.target.create(f"{self._staging}/{JOURNAL}") as file:
             file.write(seal(journal.to_json()))
         self.target.move(f"{self._staging}/{JOURNAL}", JOURNAL)
@@ -448,7 +461,7 @@ __all__ = [
     "SetWriter",
     "check_place",
     "complete",
-    "present_content",
+    "is_listed_content",
     "read_journal",
     "read_listing",
     "writing",
