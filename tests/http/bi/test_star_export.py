@@ -72,7 +72,18 @@ def test_what_describes_a_star_names_every_file_and_column(
         for name, path in parquet.items()
         if not name.startswith("meta_")
     }
-    for one in read(folder, "meta_relationships").itertuples():
+    with duckdb.connect() as database:
+        pointing = database.execute(
+            f"select table_name, column_name, refers_to from '{folder}/meta_columns.parquet'"
+            " where refers_to is not null"
+        ).fetchall()
+    related = read(folder, "meta_relationships")
+    assert sorted(pointing) == sorted(
+        (one.from_table, one.from_column, f"{one.to_table}.{one.to_column}")
+        for one in related.itertuples()
+    )
+    assert columns["references"].equals(columns["refers_to"])
+    for one in related.itertuples():
         assert one.from_column in described[one.from_table]
         assert one.to_column in described[one.to_table]
     export = read(folder, "meta_export")
@@ -83,6 +94,7 @@ def test_what_describes_a_star_names_every_file_and_column(
     assert row["version"] == pdframe.__version__
     # The sandbox has a clock of its own.
     assert row["as_of"].strftime("%Y-%m") == "2026-06"
+    assert row["as_of_date"] == row["as_of"].tz_convert(account.tz).date()
 
 
 def test_views_run_over_the_files_and_are_in_the_duckdb_file(
