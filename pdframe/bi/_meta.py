@@ -45,13 +45,16 @@ def relationships_table(relationships: Iterable[Relationship]) -> pa.Table:
 
 
 def files_table(files: Mapping[str, Mapping[str, Any]]) -> pa.Table:
-    """Return `meta_files`: one row a file of the set, without this table's own."""
+    """Return `meta_files`: one row a file of the set, without this table's own; `note` says what
+    it lacks, and is null where that is nothing.
+    """
     listed = sorted(files.items())
     return pa.table(
         {
             "file": pa.array([name for name, _ in listed], pa.string()),
             "content_id": pa.array([entry["content"] for _, entry in listed], pa.string()),
             "rows": pa.array([entry["rows"] for _, entry in listed], pa.int64()),
+            "note": pa.array([entry.get("note") for _, entry in listed], pa.string()),
         }
     )
 

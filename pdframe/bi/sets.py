@@ -37,6 +37,8 @@ LISTING = "pdframe-export.json"
 JOURNAL = "pdframe-journal.json"
 """The file that says how an interrupted export is completed."""
 META_FILES = "meta_files"
+NOTE = "note"
+"""Key of what a file of the set lacks, in its entry of the listing."""
 DUCKDB_ENDING = ".duckdb"
 WAL_ENDING = ".wal"
 """DuckDB adds it to the name of a file: changes that are not in the file yet."""
@@ -51,7 +53,8 @@ class Listing:
     account
         Key of the account; None: no export wrote there.
     files
-        File to what is known of it: rows, exported_at, bytes, content (its id), set.
+        File to what is known of it: rows, exported_at, bytes, content (its id), set, and what it
+        lacks (note).
     sets
         Layout and format to what is known of the last such export.
     """
@@ -140,18 +143,34 @@ def _foreign(target: Target, names: Sequence[str]) -> ArgumentError:
     )
 
 
-def check_place(target: Target, account: str, names: Sequence[str]) -> None:
+def refuse_beside(target: Target, listing: Listing, others: Sequence[str]) -> None:
+    """Raise `ArgumentError` where an export of one of these kinds is, such as "star csv"."""
+    for kind in others:
+        if any(entry.get("set") == kind for entry in listing.files.values()):
+            layout, _, format = kind.partition(" ")
+            raise ArgumentError(
+                f"{target.where} holds a {layout} with format={format!r}, and one of another format"
+                " has texts of the same names (views.sql, duckdb.sql, schema.yml): nothing was"
+                " changed. Use one folder a format, or delete this folder first."
+            )
+
+
+def check_place(
+    target: Target, account: str, names: Sequence[str], others: Sequence[str] = ()
+) -> None:
     """Refuse, before any table is loaded, a place that holds what would be lost.
 
     Raises
     ------
     ArgumentError
-        It holds the export of another account, or foreign files of these names.
+        It holds the export of another account, or one of the kinds `others`, or foreign files of
+        these names.
     """
     journal = read_journal(target)
     # What an interrupted export wrote is that account's, also before its listing is there.
     listing = journal.listing if journal is not None else read_listing(target)
     refuse_other_account(target, listing, account)
+    refuse_beside(target, listing, others)
     refuse_foreign(target, listing, names)
 
 
@@ -248,6 +267,7 @@ class SetWriter:
         self._staging = f"{STAGING}{secrets.token_hex(4)}"
         self._entries: dict[str, dict[str, Any]] = {}
         self._moves: list[tuple[str, str]] = []
+        self._outdated: dict[str, str] = {}
         self._is_decided = False
         self._now = datetime.now(UTC).replace(microsecond=0).isoformat()
 
@@ -332,8 +352,19 @@ class SetWriter:
 
     def keep(self, name: str) -> dict[str, Any]:
         """Leave a file of the last export as it is."""
-        self._entries[name] = {**self.listing.files[name], "set": self._kind}
-        return self._entries[name]
+        entry = {**self.listing.files[name], "set": self._kind}
+        # Of the export before; what the file lacks now, its writer says again.
+        entry.pop(NOTE, None)
+        self._entries[name] = entry
+        return entry
+
+    def outdate(self, name: str, why: str) -> list[str]:
+        """Say of the files that an earlier export made of a table, and that stay, why they are not
+        of this one. Return them.
+        """
+        names = [one for one in self.listing.files if one == name or one.startswith(f"{name}/")]
+        self._outdated |= dict.fromkeys(names, f"Of an earlier export: {why}")
+        return names
 
     def _staged(
         self, staged: str, name: str, rows: int | None, size: int, content: str
@@ -371,6 +402,8 @@ class SetWriter:
             if is_complete and old[name].get("set") == self._kind and name not in replaced
         ]
         kept = {name: old[name] for name in others if name not in {*replaced, *obsolete}}
+        for name in kept.keys() & self._outdated.keys():
+            kept[name] = {**kept[name], NOTE: self._outdated[name]}
         listing = Listing(
             self._account,
             {**kept, **self._entries},
@@ -456,6 +489,7 @@ __all__ = [
     "JOURNAL",
     "LISTING",
     "META_FILES",
+    "NOTE",
     "Journal",
     "Listing",
     "SetWriter",
@@ -464,5 +498,6 @@ __all__ = [
     "is_listed_content",
     "read_journal",
     "read_listing",
+    "refuse_beside",
     "writing",
 ]
