@@ -24,6 +24,7 @@ from pdframe._command_line import (
     typed_command,
 )
 from pdframe._command_output import (
+    UNKNOWN_COST,
     Result,
     json_rows,
     json_value,
@@ -184,7 +185,7 @@ def _estimate(options: argparse.Namespace) -> Result:
 
     def show() -> None:
         show_table(rows, widest=_SENTENCE)
-        unknown = ", and what is still unknown" if totals["unknown"] else ""
+        unknown = UNKNOWN_COST if totals["unknown"] else ""
         print(f"\n{_total(rows)}{unknown}; {today:,} spent today")
 
     return Result(rows, show, totals)

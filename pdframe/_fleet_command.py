@@ -17,7 +17,7 @@ from pdframe._command_line import (
     checking_usage,
     described_error,
 )
-from pdframe._command_output import Result, show_table
+from pdframe._command_output import UNKNOWN_COST, Result, show_table
 from pdframe._terminal import sentences
 from pdframe.fleet._accounts import checked_workers
 from pdframe.fleet._file import read_fleet
@@ -53,13 +53,18 @@ def _result(rows: pd.DataFrame, named: Sequence[str], counted: str) -> Result:
         counted: int(rows[counted].sum()),
         "tokens": int(rows["tokens"].sum()),
     }
+    if counted == "requests":
+        # As `pdframe estimate`; an account that failed has an error instead.
+        totals["unknown"] = int((rows["tokens"].isna() & rows["error"].isna()).sum())
 
     def show() -> None:
         show_table(_by_account(rows, counted))
         for account, error in zip(wrong["account"], wrong["error"], strict=True):
             print(f"\n{sentences(f'{account}: {error}')}")
+        unknown = UNKNOWN_COST if totals.get("unknown") else ""
         print(
-            f"\n{totals['done']} of {totals['accounts']} accounts, {totals['tokens']:,} API tokens"
+            f"\n{totals['done']} of {totals['accounts']} accounts,"
+            f" {totals['tokens']:,} API tokens{unknown}"
         )
 
     done = rows[rows["error"].isna()]
