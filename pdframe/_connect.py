@@ -79,8 +79,8 @@ def connection(
 
 
 def check_setting(name: str, value: Any) -> None:
-    """Raise `ArgumentError` for a value that does not fit a setting of `connect`: cache_dir, an age,
-    names or max_tokens.
+    """Raise `ArgumentError` for a value that does not fit a setting of `connect`: cache_dir, names,
+    max_tokens or an age.
     """
     if name == "cache_dir":
         _folder(value)

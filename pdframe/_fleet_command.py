@@ -14,7 +14,6 @@ from pdframe._command_line import (
     FAILED,
     OUT_OF_BUDGET,
     PARTLY_DONE,
-    checking_usage,
     described_error,
 )
 from pdframe._command_output import UNKNOWN_COST, Result, show_table
@@ -28,11 +27,10 @@ _KEPT = "What the accounts had finished is kept; the next sync resumes."
 
 def run_fleet(options: argparse.Namespace) -> Result:
     """Run `pdframe fleet sync` or `pdframe fleet estimate`."""
-    with checking_usage():
-        file = read_fleet(options.file, options.cache_dir)
-        workers = checked_workers(file.workers if options.workers is None else options.workers)
-        for table in file.tables:
-            table_named(table)
+    file = read_fleet(options.file, options.cache_dir)
+    workers = checked_workers(file.workers if options.workers is None else options.workers)
+    for table in file.tables:
+        table_named(table)
     progress = False if options.quiet else None
     if options.action == "estimate":
         costs = fleet.estimate(file.accounts, *file.tables, workers=workers, progress=progress)
