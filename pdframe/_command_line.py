@@ -26,29 +26,6 @@ DONE, FAILED, USAGE, PARTLY_DONE, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 3, 4, 13
 STOPPED = "Stopped. Finished tables and saved pages are kept; the next sync resumes."
 
 
-class UsageError(Exception):
-    """An argument of the command line is wrong; `error` says which. Nothing was requested.
-
-    Parameters
-    ----------
-    error
-        The error that its check raised.
-    """
-
-    def __init__(self, error: ArgumentError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-@contextlib.contextmanager
-def checking_usage() -> Iterator[None]:
-    """Raise `UsageError` where the block refuses an argument."""
-    try:
-        yield
-    except ArgumentError as error:
-        raise UsageError(error) from error
-
-
 @contextlib.contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
     """Let SIGTERM interrupt the block like Ctrl-C: what it saved is kept, and it says so."""
@@ -70,7 +47,11 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def error_code(error: PdframeError) -> int:
-    """Return the exit code of a command that an error ended."""
+    """Return the exit code of a command that an error ended: a wrong argument is one of usage,
+    whenever it is noticed.
+    """
+    if isinstance(error, ArgumentError):
+        return USAGE
     return OUT_OF_BUDGET if isinstance(error, BudgetError) else FAILED
 
 
@@ -165,8 +146,6 @@ __all__ = [
     "PARTLY_DONE",
     "STOPPED",
     "USAGE",
-    "UsageError",
-    "checking_usage",
     "described_error",
     "error_code",
     "error_object",

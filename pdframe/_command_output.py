@@ -15,6 +15,9 @@ import pandas as pd
 from pdframe._command_line import DONE, described_error, time_text
 from pdframe._terminal import sentences, table_text, terminal_width
 
+UNKNOWN_COST = ", and what is still unknown"
+"""After the sum of an estimate that lacks costs."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -99,4 +102,12 @@ def show_notes(rows: pd.DataFrame) -> None:
         print(sentences(f"{', '.join(tables)}: {note}"))
 
 
-__all__ = ["Result", "json_rows", "json_value", "show_notes", "show_table", "unavailable"]
+__all__ = [
+    "UNKNOWN_COST",
+    "Result",
+    "json_rows",
+    "json_value",
+    "show_notes",
+    "show_table",
+    "unavailable",
+]

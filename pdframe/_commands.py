@@ -18,12 +18,11 @@ from pdframe._command_line import (
     DONE,
     FAILED,
     PARTLY_DONE,
-    UsageError,
-    checking_usage,
     print_object,
     typed_command,
 )
 from pdframe._command_output import (
+    UNKNOWN_COST,
     Result,
     json_rows,
     json_value,
@@ -126,17 +125,15 @@ def _logging(is_verbose: bool) -> Iterator[None]:
 
 
 def _account(options: argparse.Namespace) -> Account:
-    with checking_usage():
-        return connect(
-            options.company, cache_dir=options.cache_dir, progress=False if options.quiet else None
-        )
+    return connect(
+        options.company, cache_dir=options.cache_dir, progress=False if options.quiet else None
+    )
 
 
 def _check_tables(tables: Sequence[str]) -> None:
     """Refuse a table that does not exist, before credentials are needed."""
-    with checking_usage():
-        for name in tables:
-            table_named(name)
+    for name in tables:
+        table_named(name)
 
 
 def _sync(options: argparse.Namespace) -> Result:
@@ -184,7 +181,7 @@ def _estimate(options: argparse.Namespace) -> Result:
 
     def show() -> None:
         show_table(rows, widest=_SENTENCE)
-        unknown = ", and what is still unknown" if totals["unknown"] else ""
+        unknown = UNKNOWN_COST if totals["unknown"] else ""
         print(f"\n{_total(rows)}{unknown}; {today:,} spent today")
 
     return Result(rows, show, totals)
@@ -219,18 +216,17 @@ def _status(options: argparse.Namespace) -> Result:
 
 
 def _export(options: argparse.Namespace) -> Result:
-    with checking_usage():
-        check_choice(
-            options.layout,
-            options.format,
-            options.naming,
-            options.tables,
-            options.fiscal_start,
-        )
-        if options.layout != "star" and (options.rates or options.cancellations):
-            raise ArgumentError("--rates and --cancellations are of a star: add --layout star.")
-        folder = target_of(options.folder).where
-        rates = ecb_rates() if options.rates else None
+    check_choice(
+        options.layout,
+        options.format,
+        options.naming,
+        options.tables,
+        options.fiscal_start,
+    )
+    if options.layout != "star" and (options.rates or options.cancellations):
+        raise ArgumentError("--rates and --cancellations are of a star: add --layout star.")
+    folder = target_of(options.folder).where
+    rates = ecb_rates() if options.rates else None
     with _account(options) as account:
         done = account.export(
             options.folder,
@@ -267,8 +263,7 @@ def _export(options: argparse.Namespace) -> Result:
 
 
 def _fields(options: argparse.Namespace) -> Result:
-    with checking_usage():
-        table_with_fields(options.table)
+    table_with_fields(options.table)
     with _account(options) as account:
         fields = account.fields(options.table)
 
@@ -291,10 +286,9 @@ def _fields(options: argparse.Namespace) -> Result:
 
 def _changes(options: argparse.Namespace) -> Result:
     since = " ".join(options.since or ()) or "7 days ago"
-    with checking_usage():
-        for name, time in (("since", since), ("until", options.until)):
-            # A mistyped time is refused before credentials are needed.
-            absolute(time, datetime.now(UTC), "UTC", name)
+    for name, time in (("since", since), ("until", options.until)):
+        # A mistyped time is refused before credentials are needed.
+        absolute(time, datetime.now(UTC), "UTC", name)
     with _account(options) as account:
         events = account.changes(since, options.until, partly=True)
         tz = account.tz
@@ -329,23 +323,18 @@ def _changes(options: argparse.Namespace) -> Result:
 
 
 def _report(options: argparse.Namespace) -> Result:
-    with checking_usage():
-        # A mistyped path or period, or a missing extra, is refused before credentials are needed.
-        target = _report_file(options.file, options.theme, options.period)
-        rates = ecb_rates() if options.rates else None
+    # A mistyped path or period, or a missing extra, is refused before credentials are needed.
+    target = _report_file(options.file, options.theme, options.period)
+    rates = ecb_rates() if options.rates else None
     with _account(options) as account:
-        try:
-            _, notes = write_report(
-                account,
-                target,
-                period=options.period,
-                theme=options.theme,
-                rates=rates,
-                cancellations=options.cancellations,
-            )
-        except ArgumentError as error:
-            # A column that deals lack, or a period in the future: known once they are loaded.
-            raise UsageError(error) from None
+        _, notes = write_report(
+            account,
+            target,
+            period=options.period,
+            theme=options.theme,
+            rates=rates,
+            cancellations=options.cancellations,
+        )
     for note in notes:
         warn(note)
     size = target.stat().st_size

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -63,8 +63,7 @@ def connection(
         raise ArgumentError(
             f"options must be a pdframe.sync.SyncOptions, or None, not {type(options).__name__}."
         )
-    if not (names is None or isinstance(names, bool)):
-        raise ArgumentError(f"names must be True, False or None, not {names!r}.")
+    _check_names(names)
     check_usable(folder)
     return make(
         Client(origin, credentials, budget=budget),
@@ -77,6 +76,25 @@ def connection(
         progress=progress,
         options=options,
     )
+
+
+def check_setting(name: str, value: Any) -> None:
+    """Raise `ArgumentError` for a value that does not fit a setting of `connect`: cache_dir, names,
+    max_tokens or an age.
+    """
+    if name == "cache_dir":
+        _folder(value)
+    elif name == "names":
+        _check_names(value)
+    elif name == "max_tokens":
+        TokenBudget(max_tokens=value)
+    else:
+        _age(value, name)
+
+
+def _check_names(names: object) -> None:
+    if not (names is None or isinstance(names, bool)):
+        raise ArgumentError(f"names must be True, False or None, not {names!r}.")
 
 
 def _folder(given: str | os.PathLike[str]) -> Path:
@@ -138,4 +156,4 @@ def digest_of(origin: str | None, credentials: Credentials) -> str:
     return hashlib.sha256(f"{origin}\n{secrets}".encode()).hexdigest()[:32]
 
 
-__all__ = ["connection", "digest_of"]
+__all__ = ["check_setting", "connection", "digest_of"]

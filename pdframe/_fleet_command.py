@@ -14,10 +14,9 @@ from pdframe._command_line import (
     FAILED,
     OUT_OF_BUDGET,
     PARTLY_DONE,
-    checking_usage,
     described_error,
 )
-from pdframe._command_output import Result, show_table
+from pdframe._command_output import UNKNOWN_COST, Result, show_table
 from pdframe._terminal import sentences
 from pdframe.fleet._accounts import checked_workers
 from pdframe.fleet._file import read_fleet
@@ -28,11 +27,10 @@ _KEPT = "What the accounts had finished is kept; the next sync resumes."
 
 def run_fleet(options: argparse.Namespace) -> Result:
     """Run `pdframe fleet sync` or `pdframe fleet estimate`."""
-    with checking_usage():
-        file = read_fleet(options.file, options.cache_dir)
-        workers = checked_workers(file.workers if options.workers is None else options.workers)
-        for table in file.tables:
-            table_named(table)
+    file = read_fleet(options.file, options.cache_dir)
+    workers = checked_workers(file.workers if options.workers is None else options.workers)
+    for table in file.tables:
+        table_named(table)
     progress = False if options.quiet else None
     if options.action == "estimate":
         costs = fleet.estimate(file.accounts, *file.tables, workers=workers, progress=progress)
@@ -53,13 +51,18 @@ def _result(rows: pd.DataFrame, named: Sequence[str], counted: str) -> Result:
         counted: int(rows[counted].sum()),
         "tokens": int(rows["tokens"].sum()),
     }
+    if counted == "requests":
+        # As `pdframe estimate`; an account that failed has an error instead.
+        totals["unknown"] = int((rows["tokens"].isna() & rows["error"].isna()).sum())
 
     def show() -> None:
         show_table(_by_account(rows, counted))
         for account, error in zip(wrong["account"], wrong["error"], strict=True):
             print(f"\n{sentences(f'{account}: {error}')}")
+        unknown = UNKNOWN_COST if totals.get("unknown") else ""
         print(
-            f"\n{totals['done']} of {totals['accounts']} accounts, {totals['tokens']:,} API tokens"
+            f"\n{totals['done']} of {totals['accounts']} accounts,"
+            f" {totals['tokens']:,} API tokens{unknown}"
         )
 
     done = rows[rows["error"].isna()]

@@ -21,7 +21,6 @@ from pdframe._command_line import (
     INTERRUPTED,
     STOPPED,
     USAGE,
-    UsageError,
     described_error,
     error_code,
     error_object,
@@ -69,9 +68,6 @@ def _run(options: argparse.Namespace) -> int:
         from pdframe import _commands
 
         return _commands.run(options)
-    except UsageError as wrong:
-        report_error(wrong.error)
-        code, error = USAGE, error_object(wrong.error)
     except PdframeError as failure:
         report_error(failure)
         code, error = error_code(failure), error_object(failure)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -18,14 +19,20 @@ COLUMNS, RELATIONSHIPS, EXPORT = "meta_columns", "meta_relationships", "meta_exp
 
 
 def columns_table(described: Iterable[tuple[str, Sequence[ColumnNote]]]) -> pa.Table:
-    """Return `meta_columns`: one row a table and column."""
+    """Return `meta_columns`: one row a table and column. `refers_to` is `references`, a word that
+    SQL reserves, under a name that needs no quotes.
+    """
     names = [one.name for one in fields(ColumnNote)]
     rows = [
-        {"table_name": table, **{name: getattr(note, name) for name in names}}
+        {
+            "table_name": table,
+            **{name: getattr(note, name) for name in names},
+            "refers_to": note.references,
+        }
         for table, notes in described
         for note in notes
     ]
-    return _texts(rows, ["table_name", *names])
+    return _texts(rows, ["table_name", *names, "refers_to"])
 
 
 def relationships_table(relationships: Iterable[Relationship]) -> pa.Table:
@@ -38,13 +45,16 @@ def relationships_table(relationships: Iterable[Relationship]) -> pa.Table:
 
 
 def files_table(files: Mapping[str, Mapping[str, Any]]) -> pa.Table:
-    """Return `meta_files`: one row a file of the set, without this table's own."""
+    """Return `meta_files`: one row a file of the set, without this table's own; `note` says what
+    it lacks, and is null where that is nothing.
+    """
     listed = sorted(files.items())
     return pa.table(
         {
             "file": pa.array([name for name, _ in listed], pa.string()),
             "content_id": pa.array([entry["content"] for _, entry in listed], pa.string()),
             "rows": pa.array([entry["rows"] for _, entry in listed], pa.int64()),
+            "note": pa.array([entry.get("note") for _, entry in listed], pa.string()),
         }
     )
 
@@ -57,7 +67,9 @@ def export_table(
     currency: str | None,
     notes: Sequence[str],
 ) -> pa.Table:
-    """Return `meta_export`: one row, of the export that last changed the set."""
+    """Return `meta_export`: one row, of the export that last changed the set; `as_of_date` is the
+    day of `as_of` in the company's timezone, whatever the reader's is.
+    """
     text = {
         "export_id": export_id,
         "account": account,
@@ -68,7 +80,8 @@ def export_table(
     }
     made = {name: pa.array([value], pa.string()) for name, value in text.items()}
     made["as_of"] = pa.array([as_of], pa.timestamp("us", "UTC"))
-    order = ("export_id", "account", "as_of", "tz", "currency", "version", "note")
+    made["as_of_date"] = pa.array([as_of.astimezone(ZoneInfo(tz)).date()], pa.date32())
+    order = ("export_id", "account", "as_of", "as_of_date", "tz", "currency", "version", "note")
     return pa.table({name: made[name] for name in order})
 
 

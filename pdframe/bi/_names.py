@@ -8,7 +8,8 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 MAX_NAME_LENGTH = 60
 SUFFIX_DIGITS = 6
@@ -40,6 +41,10 @@ user using values variadic varying verbose view waitfor when whenever where whil
 within without writetext
 """
 RESERVED = frozenset(_SQL_WORDS.split())
+STANDARD_NAMES: Mapping[str, str] = MappingProxyType(
+    {"sum": "line_sum", "primary": "is_primary", "end": "visit_end"}
+)
+"""Snake names of standard columns whose own name SQL reserves or gives to a function."""
 # Latin letters that do not decompose into an ASCII letter and marks.
 _LATIN = str.maketrans(
     {
@@ -117,4 +122,11 @@ def _suffixed(base: str, code: str, level: int) -> str:
     return base[: MAX_NAME_LENGTH - len(end)].rstrip("_") + end
 
 
-__all__ = ["MAX_NAME_LENGTH", "RESERVED", "SUFFIX_DIGITS", "is_snake", "snake"]
+__all__ = [
+    "MAX_NAME_LENGTH",
+    "RESERVED",
+    "STANDARD_NAMES",
+    "SUFFIX_DIGITS",
+    "is_snake",
+    "snake",
+]

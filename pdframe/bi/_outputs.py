@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from pdframe.bi import _meta
 from pdframe.bi._tables import BiSet, BiTable, ColumnNote
 from pdframe.bi.formats import WRITERS, DuckdbFile, check_excel, content_id, cut_in_excel
+from pdframe.bi.layout_tables import Unavailable
 from pdframe.bi.schema_yml import schema_yml
-from pdframe.bi.sets import META_FILES, SetWriter
+from pdframe.bi.sets import META_FILES, NOTE, SetWriter
 from pdframe.bi.views import duckdb_sql, views_sql
 
 MAX_ROWS = 5_000_000
@@ -60,10 +61,17 @@ class FilesOutput:
     def add(self, table: BiTable) -> Written:
         """Stage the files of a table."""
         self._notes.append((table.name, table.columns))
-        row = self._add(table.name, table.table)
+        row = self._add(table.name, table.table, table.note)
         return replace(row, note=table.note or row.note, missing=table.missing)
 
-    def _add(self, name: str, rows: pa.Table) -> Written:
+    def lacks(self, table: Unavailable) -> str:
+        """Note that a table is not of this export; return what that means for its file."""
+        file = f"{table.table}.{self._format}"
+        if not (names := self._writer.outdate(file, table.note)):
+            return ""
+        return f"{file} is of the export of {self._writer.listing.files[names[0]]['exported_at']}."
+
+    def _add(self, name: str, rows: pa.Table, lacks: str = "") -> Written:
         self._schemas[name] = rows.schema
         file = f"{name}.{self._format}"
         write = WRITERS[self._format]
@@ -82,7 +90,10 @@ class FilesOutput:
 
             if part != file:
                 self._folders.add(name)
-            size += self._writer.add(part, table.num_rows, content, write_part)["bytes"]
+            entry = self._writer.add(part, table.num_rows, content, write_part)
+            if lacks:
+                entry[NOTE] = lacks
+            size += entry["bytes"]
             is_written |= self._writer.is_written(part)
         return Written(name, rows.num_rows, file, size, note, is_written=is_written)
 
@@ -169,9 +180,10 @@ class DuckdbOutput:
         self._path = path
         self._database = DuckdbFile(path)
         self._contents: dict[str, Any] = {}
+        self._lacking: list[str] = []
         self._notes: list[tuple[str, Sequence[ColumnNote]]] = []
         self.about: dict[str, Any] = {}
-        self._entry: Mapping[str, Any] = {}
+        self._entry: dict[str, Any] = {}
 
     @classmethod
     @contextlib.contextmanager
@@ -188,7 +200,15 @@ class DuckdbOutput:
         """Add a table."""
         self._notes.append((table.name, table.columns))
         row = self._add(table.name, table.table)
+        if table.note:
+            self._contents[table.name][NOTE] = table.note
+            self._lacking.append(f"{table.name}: {table.note}")
         return replace(row, note=table.note or row.note, missing=table.missing)
+
+    def lacks(self, table: Unavailable) -> str:
+        """Note that the file has no such table."""
+        self._lacking.append(f"{table.table} is not in it: {table.note}")
+        return ""
 
     def _add(self, name: str, rows: pa.Table) -> Written:
         self._contents[name] = {"content": content_id(rows), "rows": rows.num_rows}
@@ -229,6 +249,8 @@ class DuckdbOutput:
         else:
             rows = sum(entry["rows"] for entry in self._contents.values())
             self._entry = self._writer.adopt(self._path, self._file, rows)
+        if self._lacking:
+            self._entry[NOTE] = " ".join(self._lacking)
 
     def sized(self, row: Written) -> Written:
         """Return a row with the size of the file."""

@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 
 from pdframe._terminal import printable
 from pdframe.bi._targets import Target, target_of
-from pdframe.bi.sets import JOURNAL, Journal, present_content, read_journal, read_listing
+from pdframe.bi.sets import JOURNAL, NOTE, Journal, is_listed_content, read_journal, read_listing
 from pdframe.errors import ArgumentError
 
 SAME, OLD, NEW, MISSING, OTHER = "in place", "old", "new", "missing", "changed"
@@ -31,11 +31,12 @@ class ExportCheck:
     account
         Key of the account whose export it is.
     note
-        What is wrong and what to do; empty: nothing.
+        What is wrong and what to do, and what files of the set lack; empty: nothing.
     files
-        One row a file: file, state, rows, exported_at. The state is "in place"; of an export
-        that was interrupted "old" (of the earlier one) or "new"; "missing", or "changed" by
-        something else than an export.
+        One row a file: file, state, rows, exported_at, note. The state is "in place"; of an
+        export that was interrupted "old" (of the earlier one) or "new"; "missing", or "changed" by
+        something else than an export. The note says what the file lacks, or why it is still of an
+        earlier export: a list was unavailable.
     """
 
     is_one_set: bool
@@ -73,7 +74,7 @@ def export_check(path: str | os.PathLike[str] | pafs.FileSystem) -> ExportCheck:
     ExportCheck
         True as a condition where the files are one set; `note` says what is wrong, `files` has one
         row a file: file, state ("in place", "old", "new", "missing", "changed"), rows,
-        exported_at (UTC).
+        exported_at (UTC), note (what the file lacks; empty: nothing).
 
     Raises
     ------
@@ -102,7 +103,12 @@ def export_check(path: str | os.PathLike[str] | pafs.FileSystem) -> ExportCheck:
     return ExportCheck(
         seen <= {SAME, OLD} or seen <= {SAME, NEW},
         str((journal.listing if journal is not None else listing).account),
-        _note(target, journal, [states[name] for name in files]),
+        _note(
+            target,
+            journal,
+            [states[name] for name in files],
+            {name: known[name][NOTE] for name in files if known[name].get(NOTE)},
+        ),
         pd.DataFrame(
             {
                 "file": pd.Series(files, dtype="str"),
@@ -112,6 +118,7 @@ def export_check(path: str | os.PathLike[str] | pafs.FileSystem) -> ExportCheck:
                     pd.Series([known[name].get("exported_at") for name in files], dtype="str"),
                     utc=True,
                 ).dt.as_unit("us"),
+                "note": pd.Series([known[name].get(NOTE) or "" for name in files], dtype="str"),
             }
         ),
     )
@@ -126,17 +133,18 @@ def _state(target: Target, name: str, entry: Mapping[str, Any], journal: Journal
     if journal is not None and name in _deleted(journal):
         return OLD if target.is_file(name) else NEW
     staged = {to: source for source, to in journal.moves} if journal is not None else {}
-    content = present_content(target, name)
-    listed = entry.get("content")
     # A version that knew no ids of content listed the file: it is there, and nothing else is known.
-    if content == listed or (listed is None and target.exists(name)):
+    is_unknown = entry.get("content") is None and target.exists(name)
+    if is_unknown or is_listed_content(target, name, entry):
         return NEW if name in staged else SAME
     if name in staged and target.is_file(staged[name]):
         return OLD
     return OTHER if target.exists(name) else MISSING
 
 
-def _note(target: Target, journal: Journal | None, states: Sequence[str]) -> str:
+def _note(
+    target: Target, journal: Journal | None, states: Sequence[str], lacking: Mapping[str, str]
+) -> str:
     parts = []
     if journal is not None:
         old, new = states.count(OLD), states.count(NEW)
@@ -150,6 +158,7 @@ def _note(target: Target, journal: Journal | None, states: Sequence[str]) -> str
         if count := states.count(state):
             verb = "file is" if count == 1 else "files are"
             parts.append(f"{count} {verb} {words}. Export again.")
+    parts += [f"{name}: {note}" for name, note in lacking.items()]
     return " ".join(parts)
 
 

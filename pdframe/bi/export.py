@@ -33,8 +33,8 @@ from pdframe.bi.layout_tables import (
     refresh_all,
     refreshes_all,
 )
-from pdframe.bi.sets import LISTING, SetWriter, check_place, writing
-from pdframe.bi.star import star
+from pdframe.bi.sets import LISTING, SetWriter, check_place, refuse_beside, writing
+from pdframe.bi.star import STAR_TABLES, star
 from pdframe.bi.star_forecast import FACT_FORECAST
 from pdframe.bi.star_source import Starred
 from pdframe.cache.server_clock import server_now
@@ -51,6 +51,8 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "star": ("parquet", "csv", "duckdb"),
 }
 """The formats of each layout."""
+_OF_FILES = frozenset({"parquet", "csv"})
+"""Formats of a star that are a file a table, and texts beside them."""
 _PACKAGES = {"duckdb": ("duckdb", "bi"), "xlsx": ("xlsxwriter", "xlsx")}
 
 
@@ -162,9 +164,10 @@ def export(
         folder), note, missing, written (whether a file was written, or was the same already).
         If no table was named, an unavailable one has neither path nor rows; note says why (or which
         texts of a workbook are cut), missing what the account lacks: "plan", "scope", "permission"
-        (null: unknown, or nothing). A star is replaced whole: a table that needs an unavailable
-        list has a file without those rows, its note and missing. `attrs["notes"]` has every note
-        of the set, such as lines without an end.
+        (null: unknown, or nothing). Its file of an earlier export stays, and note says of when it
+        is. A star is replaced whole: a table that needs an unavailable list has a file without
+        those rows, its note and missing. `export_check` and `meta_files` repeat such a note.
+        `attrs["notes"]` has every note of the set, such as lines without an end.
 
     Warns
     -----
@@ -201,7 +204,7 @@ def export(
     if format in _PACKAGES:
         optional(*_PACKAGES[format])
     choice = Choice(
-        tuple(dict.fromkeys(tables or BY_DEFAULT)),
+        STAR_TABLES if layout == "star" else tuple(dict.fromkeys(tables or BY_DEFAULT)),
         by_name=bool(tables),
         refresh=refresh,
         labels=labels,
@@ -213,10 +216,14 @@ def export(
     options = _Options(rates, fiscal_start, cancellations, max_rows)
     key = self._store.root.name
     target.check()
+    # Stars of files share the names of their texts, such as views.sql.
+    shares = layout == "star" and format in _OF_FILES
+    others = [f"star {one}" for one in _OF_FILES - {format}] if shares else []
     try:
-        check_place(target, key, _known_files(layout, format, choice.tables))
+        check_place(target, key, _known_files(layout, format, choice.tables), others)
         target.prepare()
         with writing(target, key, f"{layout} {format}") as writer:
+            refuse_beside(target, writer.listing, others)
             done, notes = _write(self, writer, choice, layout, format, options)
     except OSError as error:
         raise CacheError(
@@ -284,7 +291,8 @@ def _write(
         if layout == "tables":
             for table in layout_tables(account, choice, refreshed):
                 if isinstance(table, Unavailable):
-                    done.append(Written(table.table, note=table.note, missing=table.missing))
+                    note = " ".join(filter(None, (table.note, output.lacks(table))))
+                    done.append(Written(table.table, note=note, missing=table.missing))
                 else:
                     done.append(output.add(table))
         else:
@@ -304,9 +312,12 @@ def _write(
             )
         output.finish()
         done = [output.sized(row) for row in done]
+        lacks = any(row.file is None or (layout == "star" and row.note) for row in done)
+        # A loader may have refreshed a table: then this is not what the rows were made of. And what
+        # was unavailable may be cached unchanged when it is available again.
+        is_known = not lacks and inputs_id(account, arguments) == inputs
         about = {
-            # A loader may have refreshed a table: then this is not what the rows were made of.
-            "inputs": inputs if inputs_id(account, arguments) == inputs else None,
+            "inputs": inputs if is_known else None,
             "files": sorted(writer.contents),
             "tables": [row.to_listing() for row in done],
             "notes": notes,

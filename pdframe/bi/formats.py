@@ -95,14 +95,16 @@ def write_parquet(table: pa.Table, content: str, file: IO[bytes]) -> None:
     pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
 
 
-def parquet_content(file: pa.NativeFile) -> str | None:
-    """Return the id in the metadata of a Parquet file; None: it has none, or cannot be read."""
+def parquet_footer(file: pa.NativeFile) -> tuple[str | None, int] | None:
+    """Return what the footer of a Parquet file says: the id of its content (None: it has none),
+    and its rows; None: it cannot be read.
+    """
     try:
-        metadata = pq.read_metadata(file).metadata or {}
+        footer = pq.read_metadata(file)
     except (pa.ArrowException, OSError):
         return None
-    content = metadata.get(CONTENT)
-    return None if content is None else str(content.decode(errors="replace"))
+    content = (footer.metadata or {}).get(CONTENT)
+    return None if content is None else content.decode(errors="replace"), footer.num_rows
 
 
 def write_csv(table: pa.Table, file: IO[bytes]) -> None:
@@ -388,7 +390,7 @@ __all__ = [
     "for_csv",
     "harmless",
     "optional",
-    "parquet_content",
+    "parquet_footer",
     "quoted",
     "without_controls",
     "write_csv",

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.bi._names import is_snake, snake
+from pdframe.bi._names import STANDARD_NAMES, is_snake, snake
 from pdframe.bi._tables import BiTable
 from pdframe.cache.messages import UNANSWERED, suggest_cache
 from pdframe.cache.store import Store
@@ -32,8 +32,6 @@ FIELD_LISTS = {table.field_list: name for name, table in TABLES.items() if table
 EXPORTABLE = (*(name for name in TABLES if name not in FIELD_LISTS), VISITS)
 BY_DEFAULT = (*(name for name in LISTS if name not in FIELD_LISTS), VISITS)
 HOURS = "_hours"
-STANDARD_WORDS = {"end": "end_kind"}
-"""Standard columns that SQL reserves, and their snake names."""
 _MICROSECONDS_PER_HOUR = 3_600_000_000.0
 # A column of `string` takes 2 GB in one piece.
 _MAX_PIECE_BYTES = 1 << 30
@@ -245,8 +243,8 @@ def _new_names(
     """
     names = {name: f"{name}{HOURS}" if name in durations else name for name in columns}
     if naming == "snake":
-        # A word of the schema that SQL reserves: how a visit ended.
-        names |= {name: STANDARD_WORDS[name] for name in columns if name in STANDARD_WORDS}
+        standard = [name for name in columns if name in STANDARD_NAMES and name not in codes]
+        names |= {name: STANDARD_NAMES[name] for name in standard}
         customs = [name for name in columns if name in codes or not is_snake(names[name])]
         fixed = [name for code, name in names.items() if code not in set(customs)]
         made = snake([(name, codes.get(name, name)) for name in customs], reserved=fixed)

@@ -29,7 +29,7 @@ from typing import IO, Any
 
 from pdframe._files import seal, unseal
 from pdframe.bi._targets import STAGING, Target
-from pdframe.bi.formats import parquet_content
+from pdframe.bi.formats import parquet_footer
 from pdframe.errors import ArgumentError
 
 LISTING = "pdframe-export.json"
@@ -37,6 +37,11 @@ LISTING = "pdframe-export.json"
 JOURNAL = "pdframe-journal.json"
 """The file that says how an interrupted export is completed."""
 META_FILES = "meta_files"
+NOTE = "note"
+"""Key of what a file of the set lacks, in its entry of the listing."""
+DUCKDB_ENDING = ".duckdb"
+WAL_ENDING = ".wal"
+"""DuckDB adds it to the name of a file: changes that are not in the file yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Listing:
     account
         Key of the account; None: no export wrote there.
     files
-        File to what is known of it: rows, exported_at, bytes, content (its id), set.
+        File to what is known of it: rows, exported_at, bytes, content (its id), set, and what it
+        lacks (note).
     sets
         Layout and format to what is known of the last such export.
     """
@@ -137,18 +143,34 @@ def _foreign(target: Target, names: Sequence[str]) -> ArgumentError:
     )
 
 
-def check_place(target: Target, account: str, names: Sequence[str]) -> None:
+def refuse_beside(target: Target, listing: Listing, others: Sequence[str]) -> None:
+    """Raise `ArgumentError` where an export of one of these kinds is, such as "star csv"."""
+    for kind in others:
+        if any(entry.get("set") == kind for entry in listing.files.values()):
+            layout, _, format = kind.partition(" ")
+            raise ArgumentError(
+                f"{target.where} holds a {layout} with format={format!r}, and one of another format"
+                " has texts of the same names (views.sql, duckdb.sql, schema.yml): nothing was"
+                " changed. Use one folder a format, or delete this folder first."
+            )
+
+
+def check_place(
+    target: Target, account: str, names: Sequence[str], others: Sequence[str] = ()
+) -> None:
     """Refuse, before any table is loaded, a place that holds what would be lost.
 
     Raises
     ------
     ArgumentError
-        It holds the export of another account, or foreign files of these names.
+        It holds the export of another account, or one of the kinds `others`, or foreign files of
+        these names.
     """
     journal = read_journal(target)
     # What an interrupted export wrote is that account's, also before its listing is there.
     listing = journal.listing if journal is not None else read_listing(target)
     refuse_other_account(target, listing, account)
+    refuse_beside(target, listing, others)
     refuse_foreign(target, listing, names)
 
 
@@ -182,18 +204,26 @@ def read_journal(target: Target) -> Journal | None:
         return None
 
 
-def present_content(target: Target, name: str) -> str | None:
-    """Return the id of the content of a file that is there; None: it is missing or damaged."""
+def is_listed_content(target: Target, name: str, entry: Mapping[str, Any]) -> bool:
+    """Whether a file is there with the size, the rows and the id of content that a listing gives
+    it. What a listing of an earlier version does not say is not compared.
+    """
+    if name.endswith(DUCKDB_ENDING) and target.is_file(f"{name}{WAL_ENDING}"):
+        return False
     file = target.open(name)
     if file is None:
-        return None
+        return False
     with file:
+        if entry.get("bytes") not in (None, file.size()):
+            return False
         if name.endswith(".parquet"):
-            return parquet_content(file)
+            # Whoever rewrites a Parquet file may keep its metadata, the id among them.
+            content, rows = parquet_footer(file) or (None, None)
+            return content == entry.get("content") and rows == entry.get("rows", rows)
         digest = hashlib.blake2b(digest_size=16)
         while block := file.read(1 << 20):
             digest.update(block)
-        return digest.hexdigest()
+        return digest.hexdigest() == entry.get("content")
 
 
 def complete(target: Target) -> None:
@@ -237,6 +267,7 @@ class SetWriter:
         self._staging = f"{STAGING}{secrets.token_hex(4)}"
         self._entries: dict[str, dict[str, Any]] = {}
         self._moves: list[tuple[str, str]] = []
+        self._outdated: dict[str, str] = {}
         self._is_decided = False
         self._now = datetime.now(UTC).replace(microsecond=0).isoformat()
 
@@ -262,7 +293,7 @@ class SetWriter:
         return (
             listed is not None
             and (content is None or listed == content)
-            and present_content(self.target, name) == listed
+            and is_listed_content(self.target, name, entry)
         )
 
     def refuse_foreign(self, names: Sequence[str]) -> None:
@@ -321,8 +352,19 @@ class SetWriter:
 
     def keep(self, name: str) -> dict[str, Any]:
         """Leave a file of the last export as it is."""
-        self._entries[name] = {**self.listing.files[name], "set": self._kind}
-        return self._entries[name]
+        entry = {**self.listing.files[name], "set": self._kind}
+        # Of the export before; what the file lacks now, its writer says again.
+        entry.pop(NOTE, None)
+        self._entries[name] = entry
+        return entry
+
+    def outdate(self, name: str, why: str) -> list[str]:
+        """Say of the files that an earlier export made of a table, and that stay, why they are not
+        of this one. Return them.
+        """
+        names = [one for one in self.listing.files if one == name or one.startswith(f"{name}/")]
+        self._outdated |= dict.fromkeys(names, f"Of an earlier export: {why}")
+        return names
 
     def _staged(
         self, staged: str, name: str, rows: int | None, size: int, content: str
@@ -360,6 +402,8 @@ class SetWriter:
             if is_complete and old[name].get("set") == self._kind and name not in replaced
         ]
         kept = {name: old[name] for name in others if name not in {*replaced, *obsolete}}
+        for name in kept.keys() & self._outdated.keys():
+            kept[name] = {**kept[name], NOTE: self._outdated[name]}
         listing = Listing(
             self._account,
             {**kept, **self._entries},
@@ -374,7 +418,9 @@ class SetWriter:
         # The files that name all others come last.
         last = [move for move in self._moves if Path(move[1]).name.startswith(META_FILES)]
         moves = [*(move for move in self._moves if move not in last), (staged, LISTING), *last]
-        journal = Journal(self._staging, moves, replaced, obsolete, listing)
+        # What somebody changed in the old DuckDB file: no other file can be opened beside it.
+        logs = [f"{to}{WAL_ENDING}" for _, to in moves if to.endswith(DUCKDB_ENDING)]
+        journal = Journal(self._staging, moves, [*replaced, *logs], obsolete, listing)
         with self.target.create(f"{self._staging}/{JOURNAL}") as file:
             file.write(seal(journal.to_json()))
         self.target.move(f"{self._staging}/{JOURNAL}", JOURNAL)
@@ -443,13 +489,15 @@ __all__ = [
     "JOURNAL",
     "LISTING",
     "META_FILES",
+    "NOTE",
     "Journal",
     "Listing",
     "SetWriter",
     "check_place",
     "complete",
-    "present_content",
+    "is_listed_content",
     "read_journal",
     "read_listing",
+    "refuse_beside",
     "writing",
 ]

@@ -59,6 +59,11 @@ _DIMENSIONS = (
     ("products", (PRODUCTS, PRODUCT_KEY)),
 )
 """Tables and their dimensions; each refers to earlier ones alone."""
+STAR_TABLES = (
+    *(name for name, _ in _DIMENSIONS),
+    *("deals", "deal_products", "installments", "activities"),
+)
+"""The tables that a star is made of."""
 _WITH_PAGES = frozenset({"persons", "organizations", "products"})
 
 
@@ -205,4 +210,4 @@ def _currency_table(building: Building, own: str | None) -> BiTable:
     return builder.finish()
 
 
-__all__ = ["star"]
+__all__ = ["STAR_TABLES", "star"]

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.bi._names import snake
+from pdframe.bi._names import STANDARD_NAMES, snake
 from pdframe.bi._tables import BiTable
 from pdframe.bi.star_columns import (
     NONE,
@@ -68,11 +68,6 @@ _CUSTOM_TARGETS: Mapping[str | None, tuple[str, str]] = MappingProxyType(
     }
 )
 """Types of custom fields whose values are ids of a dimension."""
-
-RENAMED: Mapping[str, str] = MappingProxyType(
-    {"sum": "line_sum", "primary": "is_primary", "end": "visit_end"}
-)
-"""Names of columns that SQL reserves or gives to a function."""
 
 _JOINED_PART: Mapping[str, str] = MappingProxyType(
     {
@@ -218,7 +213,7 @@ def _made_of(name: str, values: pd.Series[Any]) -> list[str]:
 
 
 def _standard_name(name: str) -> str:
-    return RENAMED.get(name, name)
+    return STANDARD_NAMES.get(name, name)
 
 
 def _is_time(values: pd.Series[Any]) -> bool:

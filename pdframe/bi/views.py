@@ -63,13 +63,19 @@ _CSV_TYPES = {
 }
 _CSV_FORM = """header = true, delim = ',', quote = '"', escape = '"', nullstr = ''"""
 
+# A deal without a changelog is unknown before the sync that shows it first: before the first sync a
+# month would have the deals with a changelog alone. Deals that a later sync shows first are newer.
 _MONTH_ENDS = View(
     "v_deals_at_month_end",
     "Each deal as it was at the end of each month since the first sync (in the month of the export:"
-    " as it is). Open pipeline at month ends: sum value where status is open",
+    " as it is); of earlier months too, where the changelogs of all deals of the first sync are"
+    " loaded. Open pipeline at month ends: sum value where status is open",
     {
         "dim_date": ("month_start", "month_end"),
-        "fact_deal_history": ("deal_key", "deal_id", "valid_from_date", "valid_to_date", "status"),
+        "fact_deal_history": (
+            *("deal_key", "deal_id", "valid_from", "valid_from_date", "valid_to_date"),
+            *("status", "source"),
+        ),
     },
     """\
 SELECT
@@ -80,9 +86,26 @@ FROM (SELECT DISTINCT month_start, month_end FROM dim_date) m
 JOIN fact_deal_history h
     ON h.valid_from_date <= m.month_end
     AND (h.valid_to_date IS NULL OR CAST(h.valid_to_date AS DATE) > m.month_end)
+CROSS JOIN (
+    SELECT
+        MIN(valid_from_date) AS first_row,
+        MIN(CASE WHEN source = 'first look' THEN valid_from_date END) AS first_sync,
+        MIN(CASE WHEN source = 'first look' AND is_first THEN valid_from_date END) AS unknown_until
+    FROM (
+        SELECT
+            valid_from_date, source,
+            valid_from = MIN(valid_from) OVER (PARTITION BY deal_id) AS is_first
+        FROM fact_deal_history
+    ) r
+) b
 WHERE NOT h.is_deleted
-    AND m.month_start <= (SELECT MAX(CAST(as_of AS DATE)) FROM meta_export)""",
+    AND m.month_end >= CASE
+        WHEN b.unknown_until = b.first_sync THEN b.first_sync ELSE b.first_row
+    END
+    AND m.month_start <= (SELECT MAX(CAST(as_of_date AS DATE)) FROM meta_export)""",
 )
+# A deal without a changelog is unknown before the sync that shows it first: a month end before the
+# first sync would have the deals with a changelog alone. A deal of a later sync is newer.
 
 _OPEN_PIPELINE = View(
     "v_open_pipeline",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pdframe._advice import did_you_mean
+from pdframe._connect import check_setting
 from pdframe.account import Account
 from pdframe.errors import ArgumentError, CredentialsError
 from pdframe.fleet._accounts import How, check_name
@@ -19,6 +20,15 @@ _VARIABLES = {"api_token_variable": "api_token", "company_variable": "company"}
 _VARIABLES |= {"base_url_variable": "base_url"}
 _AGES = ("max_age", "metadata_age", "deletions_age", "full_every")
 _SETTINGS = ("cache_dir", *_AGES, "names", "max_tokens")
+_FORMS = {
+    "company": "text, such as 'acme'",
+    "base_url": "text, such as 'http://127.0.0.1:8080'",
+    "cache_dir": "the path of a folder",
+    **dict.fromkeys(_AGES, "a length of time such as '15min' or '1D', or 0 (always)"),
+    "names": "true or false",
+    "max_tokens": "a whole number of API tokens per UTC day, such as 30000",
+}
+"""What a setting must be. A message of the file shows no value, which may be a secret."""
 _SECRETS = ("api_token", "token", "oauth", "refresh_token", "client_secret", "password")
 _KEYS = ("company", "base_url", *_VARIABLES, *_SETTINGS)
 _TOP = ("accounts", "tables", "workers", *_SETTINGS)
@@ -89,6 +99,7 @@ def read_fleet(path: str | os.PathLike[str], cache_dir: str | None = None) -> Fl
             " and api_token_variable."
         )
     common = {name: content[name] for name in _SETTINGS if name in content}
+    _check_settings(common, str(file))
     tables, workers = content.get("tables", []), content.get("workers", 4)
     if not (isinstance(tables, list) and all(isinstance(name, str) for name in tables)):
         raise ArgumentError(f"tables in {file} must be a list of names, such as ['deals'].")
@@ -99,6 +110,7 @@ def read_fleet(path: str | os.PathLike[str], cache_dir: str | None = None) -> Fl
         if not isinstance(section, dict):
             raise ArgumentError(f"{where} must be a section with company and api_token_variable.")
         _check_keys(section, _KEYS, where)
+        _check_settings(section, where)
         accounts_by_name[name] = _how(
             {**common, **section}, where, file.absolute().parent, cache_dir
         )
@@ -154,6 +166,22 @@ def _check_keys(section: Mapping[str, Any], known: tuple[str, ...], where: str) 
             )
         hint = did_you_mean(str(key), known) or f"Keys: {', '.join(known)}."
         raise ArgumentError(f"{where} has an unknown key {key!r}. {hint}")
+
+
+def _check_settings(section: Mapping[str, Any], where: str) -> None:
+    for name in _FORMS.keys() & section.keys():
+        if not _fits(name, section[name]):
+            raise ArgumentError(f"{name} of {where} must be {_FORMS[name]}.")
+
+
+def _fits(name: str, value: object) -> bool:
+    if name not in _SETTINGS:
+        return isinstance(value, str)
+    try:
+        check_setting(name, value)
+    except ArgumentError:
+        return False
+    return True
 
 
 def _refuse_tokens(value: Any, file: Path, place: tuple[str, ...]) -> None:

@@ -219,24 +219,32 @@ def apply(
     try:
         with Bars(progress)("fleet", unit="accounts") as tick:
             tick.expect(len(accounts))
-            running: set[Future[list[_Outcome]]] = {
-                pool.submit(_run_lane, work, task) for task in tasks
-            }
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
+            running: dict[Future[_Outcome], list[tuple[str, bytes]]] = {}
+            waiting = tasks
+            while waiting or running:
+                # The next account of a lane follows when its last one answered: what a process has
+                # finished is here when it is killed.
+                try:
+                    for (name, how), *rest in waiting:
+                        running[pool.submit(_run_one, work, name, how)] = rest
+                except BrokenProcessPool as error:
+                    broken = error
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                waiting = []
                 for future in finished:
+                    rest = running.pop(future)
                     try:
-                        done = future.result()
+                        outcome = future.result()
                     except BrokenProcessPool as error:
                         broken = error
                         continue
-                    outcomes |= {outcome.name: outcome for outcome in done}
-                    tick(len(done))
+                    outcomes[outcome.name] = outcome
+                    tick(1)
+                    if rest:
+                        waiting.append(rest)
         pool.shutdown()
-    except BrokenProcessPool as error:  # before all were submitted
-        broken = error
     finally:
-        # Where it was interrupted, workers would finish their lanes first.
+        # Where it was interrupted, workers would finish their accounts first.
         lifeline.close()
         pool.shutdown(wait=False, cancel_futures=True)
         ended.close()
@@ -278,12 +286,8 @@ def _end_with_parent(ended: Connection) -> None:
     threading.Thread(target=watch, name="pdframe-parent", daemon=True).start()
 
 
-def _run_lane(work: bytes, task: Sequence[tuple[str, bytes]]) -> list[_Outcome]:
-    """Work on the accounts of a lane, in a worker."""
-    return [_run_one(work, name, how) for name, how in task]
-
-
 def _run_one(work: bytes, name: str, how: bytes) -> _Outcome:
+    """Work on an account, in a worker."""
     notes: list[str] = []
     try:
         function = pickle.loads(work)  # noqa: S301 - this process's parent wrote it

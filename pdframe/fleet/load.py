@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from pdframe.fleet._frames import ACCOUNT, combined
 from pdframe.fleet._names import former_folders, names_by_folder
 from pdframe.schema import TABLES, table_named
 from pdframe.sync.fetch_state import load_states
+
+_UNNAMED = " (folder)"
 
 
 def load(
@@ -49,8 +51,8 @@ def load(
         Name of a table, or "stage_visits".
     accounts
         The names of `fleet.sync` and `fleet.apply`; of an account that they never opened, the name
-        of its folder. None: all that are in the cache, but for the folder that an account had
-        before its token became another user's.
+        of its folder, with " (folder)" where another account has that name. None: all that are in
+        the cache, but for the folder that an account had before its token became another user's.
     labels, names
         As in `Account`.
     columns
@@ -100,7 +102,9 @@ def load(
     frames: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
     former = former_folders(folder)
-    chosen = _chosen(_folders(folder), accounts, former, folder)
+    folders = _folders(folder)
+    chosen = _chosen(folders, accounts, former, folder)
+    notes += _ambiguous(folders, chosen)
     if accounts is None:
         notes += _left_out(folder, former, chosen)
     missing = []
@@ -135,7 +139,20 @@ def _folders(root: Path) -> dict[str, str]:
         for path in (sorted(root.iterdir()) if root.is_dir() else ())
         if path.is_dir() and Store(root, path.name).tables()
     ]
-    return dict(sorted((named.get(key, key), key) for key in keys))
+    # A name may be that of another folder, which has none: both are accounts.
+    names = {named[key] for key in keys if key in named}
+    own = {key: f"{key}{_UNNAMED}" if key in names else key for key in keys}
+    return dict(sorted((named.get(key, own[key]), key) for key in keys))
+
+
+def _ambiguous(folders: Mapping[str, str], chosen: Mapping[str, str]) -> list[str]:
+    """Return a note for each chosen account whose folder has the name of another one."""
+    return [
+        f"{name}: the account {key} is that of another folder, {folders[key]}. Give it another name"
+        " in fleet.sync, which no folder has."
+        for name, key in chosen.items()
+        if name == f"{key}{_UNNAMED}"
+    ]
 
 
 def _left_out(root: Path, former: dict[str, str], chosen: dict[str, str]) -> list[str]:

@@ -51,11 +51,14 @@ class _Split:
         """Return the frames that are split by a column: each part has its rows of all of them."""
         of_pipeline = column in (*self.columns, *self.ungrouped)
         unsplit = _LOOKUPS if not of_pipeline else {"deals"} if "visits" in arguments else set()
-        return [
+        names = {
             name
             for name, frame in arguments.items()
             if isinstance(frame, pd.DataFrame) and column in frame and name not in unsplit
-        ]
+        }
+        # A visit without its deal would count in the group of deals without a value.
+        of_deals = {"visits"} & arguments.keys() if "deals" in names else set()
+        return [name for name in arguments if name in names | of_deals]
 
 
 _SPLITS: Mapping[str, _Split] = {
@@ -94,7 +97,8 @@ def schema(name: str, /, **how: Any) -> pa.Schema:
         the results of the parts are that of the whole, cell by cell; empty: none. `combine` says
         how they become one: "concatenate", or "sum": add up amounts and counts of one key, and
         divide again what is a ratio (`arpa`). `split_frames` names the frames that are split by
-        each of these columns. A value that only one of them has is a part too, such as a pipeline
+        each of these columns; visits that lack it go with their deals (`deal_id`), those of no deal
+        with the null ones. A value that only one of them has is a part too, such as a pipeline
         without visits: its rows of zeros are in no other part.
 
     Raises

@@ -71,6 +71,14 @@ def die_in_the_company_of_few(account: Account) -> int:
     os._exit(9)
 
 
+def die_for_the_third(account: Account) -> int:
+    """End the process where the account is that of the third user."""
+    users = account.users(refresh=True)["id"].to_list()
+    if users == [3]:
+        os._exit(9)
+    return users[0]
+
+
 def wait_for_ever(account: Account) -> None:
     print("waiting", flush=True)
     time.sleep(3600)

@@ -266,7 +266,7 @@ def test_notebooks_are_written_once_and_edited_ones_are_kept(
     edited.write_text("mine")
     gap.unlink()
     capsys.readouterr()
-    assert main(["notebooks", str(folder)]) == 1
+    assert main(["notebooks", str(folder)]) == 2
     said = capsys.readouterr().err
     assert f"{folder} holds other files named {edited.name}." in said
     assert "--overwrite" in said
@@ -280,7 +280,7 @@ def test_notebooks_are_written_once_and_edited_ones_are_kept(
 
 def test_notebooks_need_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("mine")
-    assert main(["notebooks", str(tmp_path / "file")]) == 1
+    assert main(["notebooks", str(tmp_path / "file")]) == 2
     assert "cannot be written into" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -308,7 +308,7 @@ def test_export_writes_a_file_a_table(
     assert len(list(folder.glob("*.parquet"))) == 16
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "stages.parquet").write_text("mine")
-    assert main(["export", str(tmp_path / "other"), "stages"]) == 1
+    assert main(["export", str(tmp_path / "other"), "stages"]) == 2
     assert "which no export of this account wrote" in capsys.readouterr().err
 
 

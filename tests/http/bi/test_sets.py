@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,43 @@ def test_a_file_that_somebody_changed_is_written_again(
             assert done["written"].to_dict() == {"deals": False, "persons": False, "stages": True}
             assert contents(tmp_path) == right
             assert pdframe.export_check(tmp_path)
+
+
+@pytest.mark.parametrize("is_as_long", [False, True])
+def test_a_parquet_file_that_was_rewritten_with_its_metadata_is_written_again(
+    account: sandbox.SandboxAccount, tmp_path: Path, is_as_long: bool
+) -> None:
+    """Tools keep the metadata of a file, and so the id of a content that is no longer there."""
+    account.export(tmp_path, *TABLES)
+    path, listing = tmp_path / "deals.parquet", tmp_path / "pdframe-export.json"
+    right = contents(tmp_path)
+    rows = pq.read_table(path)
+    pq.write_table(rows.slice(0, 3), path)
+    assert pq.read_schema(path).metadata[b"pdframe.content"]
+    if is_as_long:  # only the rows tell it
+        known = json.loads(listing.read_text())
+        known["files"]["deals.parquet"]["bytes"] = path.stat().st_size
+        listing.write_text(json.dumps(known))
+    check = pdframe.export_check(tmp_path)
+    assert not check
+    assert check.files.set_index("file").loc["deals.parquet", "state"] == "changed"
+    for refresh in (None, False):  # the second one finds it in place
+        done = account.export(tmp_path, *TABLES, refresh=refresh).set_index("table")
+        assert done.loc["deals", "written"] == (refresh is None)
+        assert contents(tmp_path) == right
+        assert pdframe.export_check(tmp_path)
+
+
+def test_a_parquet_file_of_as_many_other_rows_is_written_again(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    account.export(tmp_path, *TABLES)
+    right = contents(tmp_path)
+    rows = pq.read_table(tmp_path / "deals.parquet")
+    pq.write_table(rows.take([0] * len(rows)), tmp_path / "deals.parquet")
+    assert not pdframe.export_check(tmp_path)
+    account.export(tmp_path, *TABLES)
+    assert contents(tmp_path) == right
 
 
 def test_a_parquet_file_carries_the_id_that_the_list_names(
@@ -241,6 +280,75 @@ def test_killed_at_any_change_a_duckdb_file_is_the_old_or_the_new_one(
         return dying.is_dead
 
     steps(run, len(disk.changes))
+
+
+def test_what_somebody_wrote_into_a_duckdb_file_and_left_in_its_log_is_replaced(
+    material: tuple[sandbox.SandboxAccount, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that dies leaves `tables.duckdb.wal`, and no other file opens beside it."""
+    duckdb = pytest.importorskip("duckdb")
+    account, start = material
+    changed = tmp_path / "changed"
+    shutil.copytree(start / "duckdb", changed)
+    subprocess.run([sys.executable, "-c", _WRITE_AND_DIE, changed / "tables.duckdb"], check=True)
+    log = changed / "tables.duckdb.wal"
+    assert log.stat().st_size
+    check = pdframe.export_check(changed)
+    assert check.files["state"].tolist() == ["changed"]
+    disk = DeadDisk(10**6)
+    shutil.copytree(changed, tmp_path / "new")
+    with monkeypatch.context() as patch:
+        disk.insert(patch)
+        done = account.export(tmp_path / "new", *TABLES, format="duckdb", refresh=False)
+    assert done["written"].all()
+
+    def run(step: int) -> bool:
+        folder = tmp_path / str(step)
+        shutil.copytree(changed, folder)
+        dying = DeadDisk(step)
+        with monkeypatch.context() as patch:
+            dying.insert(patch)
+            with contextlib.suppress(CacheError):
+                account.export(folder, *TABLES, format="duckdb", refresh=False)
+        for is_over in (False, True):
+            if is_over:
+                account.export(folder, *TABLES, format="duckdb", refresh=False)
+                assert leftovers(folder) == []
+                assert not (folder / log.name).exists()
+            # At any moment it opens, with the old rows or the new ones.
+            with duckdb.connect(str(folder / "tables.duckdb"), read_only=True) as connection:
+                tables = {name for (name,) in connection.execute("show tables").fetchall()}
+                assert tables.issuperset(TABLES)
+                assert not is_over or "mine" not in tables
+        assert pdframe.export_check(folder)
+        return dying.is_dead
+
+    steps(run, len(disk.changes))
+
+
+_WRITE_AND_DIE = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("create table mine as select 1 as x")
+connection.execute("delete from deals")
+os._exit(0)
+"""
+
+
+def test_the_log_of_an_unchanged_duckdb_file_is_replaced_too(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    account.export(tmp_path, *TABLES, format="duckdb")
+    path = tmp_path / "tables.duckdb"
+    subprocess.run([sys.executable, "-c", _WRITE_AND_DIE, path], check=True)
+    done = account.export(tmp_path, *TABLES, format="duckdb")
+    assert done["written"].all()
+    with duckdb.connect(str(path), read_only=True) as connection:
+        (count,) = connection.execute("select count(*) from deals").fetchone()
+    assert count == len(account.deals())
 
 
 def test_an_error_of_duckdb_is_one_of_the_files(

@@ -18,7 +18,9 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.errors import CacheError
+from pdframe.bi import export as export_module
+from pdframe.bi import sets
+from pdframe.errors import ArgumentError, CacheError
 from tests.helpers import tiers
 from tests.helpers.dead_disk import DeadDisk
 
@@ -72,7 +74,18 @@ def test_what_describes_a_star_names_every_file_and_column(
         for name, path in parquet.items()
         if not name.startswith("meta_")
     }
-    for one in read(folder, "meta_relationships").itertuples():
+    with duckdb.connect() as database:
+        pointing = database.execute(
+            f"select table_name, column_name, refers_to from '{folder}/meta_columns.parquet'"
+            " where refers_to is not null"
+        ).fetchall()
+    related = read(folder, "meta_relationships")
+    assert sorted(pointing) == sorted(
+        (one.from_table, one.from_column, f"{one.to_table}.{one.to_column}")
+        for one in related.itertuples()
+    )
+    assert columns["references"].equals(columns["refers_to"])
+    for one in related.itertuples():
         assert one.from_column in described[one.from_table]
         assert one.to_column in described[one.to_table]
     export = read(folder, "meta_export")
@@ -83,6 +96,7 @@ def test_what_describes_a_star_names_every_file_and_column(
     assert row["version"] == pdframe.__version__
     # The sandbox has a clock of its own.
     assert row["as_of"].strftime("%Y-%m") == "2026-06"
+    assert row["as_of_date"] == row["as_of"].tz_convert(account.tz).date()
 
 
 def test_views_run_over_the_files_and_are_in_the_duckdb_file(
@@ -184,6 +198,56 @@ def test_after_a_sync_without_changes_no_star_is_made(
         account.sync()
         with pytest.raises(AssertionError, match="made again"):
             account.export(tmp_path, layout="star")
+
+
+def test_a_star_asks_for_its_own_tables_alone(tmp_path: Path) -> None:
+    with sandbox.connect(seed=3, deals=20, burst=100_000, progress=False) as account:
+        account.export(tmp_path, layout="star")
+        loaded = set(account.status()["table"])
+    assert loaded >= {"deals", "deal_products", "installments", "activities", "stages", "users"}
+    assert not loaded & {"projects", "tasks", "boards", "phases", "project_templates"}
+
+
+def test_a_star_of_another_format_needs_a_folder_of_its_own(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    """Both have `views.sql`, `duckdb.sql` and `schema.yml`: one would read the other's files."""
+    account, folder = exported[0], tmp_path / "star"
+    shutil.copytree(exported[1] / "parquet", folder)
+    before = stamps(folder)
+    with pytest.raises(ArgumentError, match=r"star with format='parquet'.*one folder a format"):
+        account.export(folder, layout="star", format="csv")
+    assert stamps(folder) == before
+    # A DuckDB file has all in one, and tables have no such texts.
+    account.export(folder, layout="star", format="duckdb")
+    account.export(folder, "stages", format="csv")
+    with duckdb.connect() as database:
+        sql = (folder / "duckdb.sql").read_text("utf-8").replace("FROM '", f"FROM '{folder}/")
+        database.execute(sql)
+        (count,) = database.execute("select count(*) from fact_deals").fetchone()
+    assert count == len(account.deals())
+    assert pdframe.export_check(folder)
+
+
+def test_a_star_that_another_export_wrote_meanwhile_is_not_mixed(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account = exported[0]
+
+    @contextlib.contextmanager
+    def waiting(*arguments: Any) -> Iterator[sets.SetWriter]:
+        monkeypatch.undo()
+        account.export(tmp_path, layout="star")
+        with sets.writing(*arguments) as writer:
+            yield writer
+
+    monkeypatch.setattr(export_module, "writing", waiting)
+    with pytest.raises(ArgumentError, match="star with format='parquet'"):
+        account.export(tmp_path, layout="star", format="csv")
+    assert not list(tmp_path.glob("*.csv"))
+    assert pdframe.export_check(tmp_path)
 
 
 def test_a_new_row_writes_its_tables_and_what_describes_the_set(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -46,9 +47,9 @@ class Company:
                 return reply()
         return data([] if seen.params.get("status") == "deleted" else LISTS.get(seen.path, []))
 
-    def connect(self, cache: Path) -> pdframe.Account:
+    def connect(self, cache: Path, max_age: Any = 0) -> pdframe.Account:
         return pdframe.connect(
-            base_url=self.url, api_token="k" * 40, cache_dir=cache, progress=False, max_age=0
+            base_url=self.url, api_token="k" * 40, cache_dir=cache, progress=False, max_age=max_age
         )
 
 
@@ -81,6 +82,88 @@ def test_a_refused_list_is_noted_at_each_table_that_is_made_of_it(
     assert set(noted["missing"]) == {"scope"}
     assert noted["rows"].eq(0).all()
     assert any("activities is unavailable" in note for note in done.attrs["notes"])
+    # The set says so of itself, until the list can be read again.
+    check = pdframe.export_check(tmp_path / "star")
+    assert check
+    assert "activities is unavailable" in check.note
+    known = check.files.set_index("file")["note"]
+    assert set(known[known != ""].index) == (
+        {"star.duckdb"} if format == "duckdb" else {f"{name}.parquet" for name in noted["table"]}
+    )
+    assert known[known != ""].str.contains("activities is unavailable").all()
+    lacking = files_of(tmp_path / "star", format)
+    assert {key.removesuffix(".parquet") for key in lacking} == set(noted["table"])
+    assert all("activities is unavailable" in note for note in lacking.values())
+    company.refused.clear()
+    with company.connect(tmp_path / "c") as account:
+        account.export(tmp_path / "star", layout="star", format=format)
+    assert pdframe.export_check(tmp_path / "star").note == ""
+    assert files_of(tmp_path / "star", format) == {}
+
+
+def files_of(folder: Path, format: str) -> dict[str, str]:
+    """What `meta_files` says that files lack."""
+    if format == "parquet":
+        rows = pq.read_table(folder / "meta_files.parquet").to_pylist()
+    else:
+        with duckdb.connect(str(folder / "star.duckdb"), read_only=True) as database:
+            rows = database.table("meta_files").to_arrow_table().to_pylist()
+    return {row["file"]: row["note"] for row in rows if row["note"] is not None}
+
+
+@pytest.mark.parametrize("max_rows", [10**6, 2])
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_the_file_of_a_table_that_is_refused_now_says_that_it_is_of_before(
+    company: Company, tmp_path: Path, max_rows: int
+) -> None:
+    folder = tmp_path / "tables"
+    with company.connect(tmp_path / "c") as account:
+        first = account.export(folder, max_rows=max_rows).set_index("table")
+        when = pdframe.export_check(folder).files.set_index("file")["exported_at"]
+        company.refused["/activities"] = no_scope
+        for _ in range(2):
+            done = account.export(folder, max_rows=max_rows).set_index("table")
+            row, check = done.loc["activities"], pdframe.export_check(folder)
+            assert check
+            old = check.files[check.files["file"].str.startswith("activities.parquet")]
+            assert set(old["exported_at"]) == {when[old["file"].iloc[0]]}
+            assert row["note"].endswith(
+                f"activities.parquet is of the export of {old['exported_at'].iloc[0].isoformat()}."
+            )
+            assert row[["rows", "path"]].isna().all()
+            assert old["note"].str.match("Of an earlier export: .*scope").all()
+            assert not check.files.drop(old.index)["note"].any()
+            assert "activities.parquet" in check.note
+        assert len(pq.read_table(folder / "activities.parquet")) == first.loc["activities", "rows"]
+    company.refused.clear()
+    with company.connect(tmp_path / "c") as account:
+        again = account.export(folder, max_rows=max_rows).set_index("table")
+    assert again.loc["activities", "rows"] == first.loc["activities", "rows"]
+    assert pdframe.export_check(folder).note == ""
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_a_list_that_is_available_again_is_in_the_star_again(
+    company: Company, tmp_path: Path
+) -> None:
+    """Its cached rows are the same as before: nothing else tells it."""
+    rows = []
+    for refused, age in ((False, 0), (True, 0), (False, "1h")):
+        company.refused = {"/activities": no_scope} if refused else {}
+        with company.connect(tmp_path / "c", max_age=age) as account:
+            done = account.export(tmp_path / "star", layout="star").set_index("table")
+        rows.append(int(done.loc["fact_activities", "rows"]))
+    assert rows == [3, 0, 3]
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_a_duckdb_file_says_which_table_it_has_no_longer(company: Company, tmp_path: Path) -> None:
+    company.refused["/activities"] = no_scope
+    with company.connect(tmp_path / "c") as account:
+        account.export(tmp_path / "tables", format="duckdb")
+    check = pdframe.export_check(tmp_path / "tables")
+    assert check
+    assert check.note.startswith("tables.duckdb: activities is not in it: ")
 
 
 def test_the_command_says_partly_done(

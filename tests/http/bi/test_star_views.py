@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
@@ -12,10 +13,13 @@ import pyarrow as pa
 import pytest
 import yaml
 
+import pdframe
 from pdframe import metrics, sandbox
 from pdframe.bi._tables import ColumnNote, Relationship
 from pdframe.bi.schema_yml import schema_yml
 from pdframe.bi.views import VIEWS, views_of, views_sql
+from tests.helpers.scripted_server import Reply, Scripted, Seen, data
+from tests.helpers.served_lists import ME, deal
 from tests.helpers.stars import Star, star_of
 
 RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15}
@@ -41,9 +45,7 @@ def notes_of(made: Star) -> dict[str, tuple[ColumnNote, ...]]:
 
 def with_views(made: Star) -> duckdb.DuckDBPyConnection:
     database = made.database()
-    database.register(
-        "meta_export", pa.table({"as_of": pa.array([NOW], pa.timestamp("us", "UTC"))})
-    )
+    database.register("meta_export", pa.table({"as_of_date": pa.array([NOW.date()])}))
     database.execute(views_sql(notes_of(made), made.relationships))
     return database
 
@@ -106,6 +108,66 @@ def test_month_ends_are_the_states_of_that_day(viewed: Viewed) -> None:
             str(currency): total for currency, total in totals.items()
         }
         assert sum(count for _, _, count in rows) == len(opened)
+
+
+def test_month_ends_begin_where_every_deal_is_known() -> None:
+    """With changelogs of some deals, earlier months would show those alone; with all, they are
+    complete: also where a later sync showed a deal that was new.
+    """
+    with sandbox.connect(seed=5, deals=60, burst=100_000, progress=False) as account:
+        account.sync()
+        every = account.deals(deleted=True, refresh=False, names=False)
+        account.advance(days=31)
+        account.company_model.add_deal("New one")
+        account.deals(refresh=True, names=False)
+        begin, counts = [], []
+        old = every.sort_values("add_time")["id"].to_list()
+        for ids in ([], old[:5], old[5:]):
+            if ids:
+                account.deal_changes(ids)
+            with with_views(star_of(account, refresh=False)) as database:
+                rows = database.execute(
+                    "select month_end, count(*) from v_deals_at_month_end group by 1 order by 1"
+                ).fetchall()
+            begin.append(str(rows[0][0]))
+            counts.append({str(end): count for end, count in rows})
+    first = every["add_time"].min().tz_convert(account.tz)
+    assert begin == ["2026-06-30", "2026-06-30", f"{first + pd.offsets.MonthEnd(0):%Y-%m-%d}"]
+    assert counts[0] == counts[1]
+    assert counts[0].items() <= counts[2].items()
+    assert len(counts[2]) > 12
+    created = every["add_time"].dt.tz_convert(account.tz).dt.tz_localize(None)
+    for end, count in counts[2].items():
+        if end < "2026-06":
+            assert count == (created < pd.Timestamp(end) + pd.Timedelta("1D")).sum(), end
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "UTC", "America/Los_Angeles"])
+def test_the_month_of_the_export_is_the_companys_wherever_it_is_read(
+    tmp_path: Path, zone: str
+) -> None:
+    """At half past ten in the evening UTC on 30 June it is July in Tallinn."""
+
+    def answer(seen: Seen) -> Reply:
+        own = {**ME, "timezone_name": "Europe/Tallinn"}
+        rows = [deal(1, currency="EUR", value=7.0, add_time="2026-01-01T00:00:00Z")]
+        content = own if seen.path.endswith("/users/me") else []
+        if seen.path == "/api/v2/deals" and seen.params.get("status") != "deleted":
+            content = rows
+        return data(content, date="Tue, 30 Jun 2026 22:30:00 GMT")
+
+    with Scripted.running() as server:
+        server.last = answer
+        with pdframe.connect(
+            base_url=server.url, api_token="k" * 40, cache_dir=tmp_path / "c", progress=False
+        ) as account:
+            account.export(tmp_path / "star", layout="star", format="duckdb")
+    with duckdb.connect(str(tmp_path / "star/star.duckdb"), read_only=True) as database:
+        database.execute(f"set TimeZone = '{zone}'")
+        ends = database.execute("select distinct month_end from v_deals_at_month_end").fetchall()
+        (days,) = database.execute("select as_of_date from meta_export").fetchall()
+    assert [str(day) for (day,) in ends] == ["2026-07-31"]
+    assert [str(day) for day in days] == ["2026-07-01"]
 
 
 def test_the_open_pipeline_is_weighted(viewed: Viewed) -> None:
@@ -220,7 +282,7 @@ def test_dbt_reads_names_descriptions_and_tests(viewed: Viewed) -> None:
     (source,) = document["sources"]
     tables = {table["name"]: table["columns"] for table in source["tables"]}
     assert set(tables) == set(made.tables)
-    relations = []
+    tested = []
     for name, columns in tables.items():
         assert [column["name"] for column in columns] == made.arrow(name).column_names
         for column, note in zip(columns, made.tables[name].columns, strict=True):
@@ -230,11 +292,11 @@ def test_dbt_reads_names_descriptions_and_tests(viewed: Viewed) -> None:
                     to = test["relationships"]
                     table = re.fullmatch(r"source\('pdframe', '(\w+)'\)", to["to"])
                     assert table
-                    relations.append((name, column["name"], table[1], to["field"]))
-    assert relations == sorted(relations, key=relations.index)
-    assert set(relations) == {
+                    tested.append((name, column["name"], table[1], to["field"]))
+    # Each once, in any order.
+    assert sorted(tested) == sorted(
         (one.from_table, one.from_column, one.to_table, one.to_column) for one in made.relationships
-    }
+    )
     keys = {column["name"]: column for column in tables["dim_owner"]}
     assert keys["owner_key"]["data_tests"] == ["unique", "not_null"]
 

@@ -9,6 +9,7 @@ import sys
 import types
 from functools import partial
 from operator import methodcaller
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ import pytest
 from pdframe import fleet, sandbox
 from pdframe.errors import ArgumentError, DataWarning, PdframeError
 from tests.helpers import fleet_work
+from tests.helpers.scripted_server import Reply, Scripted, Seen, data
+from tests.helpers.served_lists import ME
 from tests.http.fleet.conftest import Companies
 
 
@@ -101,6 +104,29 @@ def test_a_process_that_is_killed_leaves_the_results_of_the_others(companies: Co
         results = fleet.apply(fleet_work.die_in_the_company_of_few, in_turn, workers=1)
     assert list(results) == ["many"]
     assert list(results.errors) == ["few"]
+
+
+def test_a_killed_process_loses_no_account_of_its_lane_that_was_finished(tmp_path: Path) -> None:
+    """Accounts of one company run one after the other, in one process."""
+
+    def answer(seen: Seen) -> Reply:
+        user = {**ME, "id": int(seen.headers["x-api-token"][0])}
+        if seen.path.endswith("/users/me"):
+            return data(user)
+        return data([user] if seen.path.endswith("/users") else [])
+
+    with Scripted.running() as server:
+        server.last = answer
+        accounts = {
+            f"user{user}": {
+                "base_url": server.url, "api_token": str(user) * 40, "cache_dir": tmp_path,
+            }
+            for user in (1, 2, 3, 4)
+        }  # fmt: skip
+        with pytest.warns(DataWarning, match="user3 failed: PdframeError: A process of the pool"):
+            results = fleet.apply(fleet_work.die_for_the_third, accounts, workers=2)
+    assert dict(results) == {"user1": 1, "user2": 2}
+    assert list(results.errors) == ["user3", "user4"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

@@ -33,6 +33,19 @@ OAUTH = "v1u:AQIBAHj-LzTNK2yuuuaLqifzhWb9crUNKTpk4FlQ9rjnXqp_6AGF"
         ('tables = ["dealz"]\n[accounts.a]\napi_token_variable = "A"', "Did you mean 'deals'"),
         ('tables = "deals"\n[accounts.a]\napi_token_variable = "A"', "must be a list of names"),
         (f"api_token = {TOKEN}", "is no TOML file: at line 1, column"),
+        *(
+            (text.format("[accounts.a]\napi_token_variable = 'A'"), f"{name} of ")
+            for name, value in (
+                ("max_tokens", "'lots'"),
+                ("max_age", "'soon'"),
+                ("full_every", "true"),
+                ("names", "3"),
+                ("cache_dir", "3"),
+            )
+            for text in (f"{name} = {value}\n{{}}", f"{{}}\n{name} = {value}")
+        ),
+        ("[accounts.a]\napi_token_variable = 'A'\ncompany = 3", "company of [accounts.a] in "),
+        ("[accounts.a]\napi_token_variable = 'A'\nbase_url = 3", "base_url of [accounts.a] in "),
         ("workers = 'x'\n[accounts.a]\napi_token_variable = 'A'", "workers must be a number"),
     ],
 )

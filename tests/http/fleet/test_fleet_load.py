@@ -97,6 +97,27 @@ def test_half_of_the_accounts_is_an_error_not_an_answer(
         fleet.load(companies.cache, "stages")
 
 
+def test_a_name_that_is_the_folder_of_another_account_drops_none(companies: Companies) -> None:
+    accounts = {name: companies.open(name, seed) for name, seed in (("a", 1), ("b", 2))}
+    keys, rows = {}, {}
+    for name, how in accounts.items():
+        with pdframe.connect(**how) as account:
+            rows[name] = account.stages()
+            keys[name] = account.cache_path.name
+    name = keys["b"]
+    fleet.sync({name: accounts["a"]}, "stages")
+    other = f"{name} (folder)"
+    with pytest.warns(DataWarning, match=rf"\(folder\): the account {name} is that of another"):
+        shown = fleet.load(companies.cache, "stages")
+    assert shown["account"].value_counts().to_dict() == {
+        name: len(rows["a"]), other: len(rows["b"])
+    }  # fmt: skip
+    for account, mine in ((name, "a"), (other, "b")):
+        assert shown.loc[shown["account"] == account, "name"].to_list() == list(rows[mine]["name"])
+    only = fleet.load(companies.cache, "stages", accounts=[name])
+    assert only["name"].to_list() == list(rows["a"]["name"])
+
+
 def test_an_account_without_a_name_has_that_of_its_folder_and_a_name_moves_on(
     companies: Companies,
 ) -> None:

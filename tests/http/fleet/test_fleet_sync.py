@@ -123,7 +123,19 @@ def test_all_out_of_budget_is_exit_code_4_and_all_failed_1(
     assert main(["fleet", "sync", str(file), "--workers", "0"]) == 2
     assert "workers must be a number from 1" in capsys.readouterr().err
     assert main(["fleet", "estimate", str(file), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["totals"]["tokens"] == 10
+    totals = json.loads(capsys.readouterr().out)["totals"]
+    assert (totals["tokens"], totals["unknown"]) == (10, 0)
+    assert main(["fleet", "estimate", str(file)]) == 0
+    assert "10 API tokens\n" in capsys.readouterr().out
+    # How many rows lists have that were never loaded is unknown: their cost is not in the sum.
+    every = tmp_path / "every.toml"
+    every.write_text(file.read_text().partition("\n")[2])
+    assert main(["fleet", "estimate", str(every), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    unknown = [row["table"] for row in shown["rows"] if row["tokens"] is None]
+    assert shown["totals"]["unknown"] == len(unknown) > 0
+    assert main(["fleet", "estimate", str(every)]) == 0
+    assert capsys.readouterr().out.endswith("API tokens, and what is still unknown\n")
     companies.opened["north"].server.settings.daily_tokens = 8
     assert main(["fleet", "sync", str(file), "--json"]) == 4
     shown = json.loads(capsys.readouterr().out)

@@ -13,10 +13,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pdframe import metrics, sandbox
 from pdframe.errors import ArgumentError, DataWarning, InsufficientDataError
 from tests.helpers import every_metric
+from tests.helpers.tiers import examples
 
 WINDOW = every_metric.WINDOW
 AS_OF = every_metric.AS_OF
@@ -202,6 +205,76 @@ def test_the_parts_of_a_split_are_the_result(case: str, frames: dict[str, pd.Dat
             warnings.simplefilter("ignore", DataWarning)
             parts = [metric(**piece, **how) for piece in pieces]
         compare(complete, [part for part in parts if len(part)], combine)
+
+
+PARTS = 3
+
+
+@pytest.mark.every_case
+@pytest.mark.parametrize("case", CASES)
+def test_any_split_of_the_named_frames_gives_the_result(
+    case: str, frames: dict[str, pd.DataFrame]
+) -> None:
+    """As an engine splits: several values a part, whichever, of the frames in `split_frames` alone,
+    and of any deals of the account.
+    """
+    name, how, needed = CASES[case]
+    metric = getattr(metrics, name)
+    known = frames["deals"]["id"].to_list()
+
+    @settings(max_examples=examples(12), deadline=None)
+    @given(st.sets(st.sampled_from(known)), st.data())
+    def check(dropped: set[int], draw: st.DataObject) -> None:
+        inputs = {one: without(frames[one], dropped) for one in needed}
+        schema = metrics.schema(name, **how, **inputs)
+        column = draw.draw(st.sampled_from(json.loads(schema.metadata[b"split_by"])))
+        named = json.loads(schema.metadata[b"split_frames"])[column]
+        values = {one: values_of(one, column, inputs).astype("object") for one in named}
+        every = pd.concat([*values.values()]).drop_duplicates()
+        every = every[every.notna()].to_list()
+        size = len(every) + 1  # and null
+        numbers = draw.draw(st.lists(st.integers(0, PARTS - 1), min_size=size, max_size=size))
+        part_of_value = dict(zip(every, numbers[1:], strict=True))
+        parts = []
+        for number in range(PARTS):
+            piece = dict(inputs)
+            for one, own in values.items():
+                is_in = own.map(part_of_value).fillna(numbers[0]) == number
+                piece[one] = inputs[one][is_in.to_numpy(bool)].reset_index(drop=True)
+            # A funnel is of one pipeline, and only its part has that.
+            if column not in how or part_of_value.get(how[column]) == number:
+                parts.append(quietly(metric, **piece, **how))
+        complete = quietly(metric, **inputs, **how)
+        filled = [part for part in parts if len(part)]
+        assert filled or complete.empty
+        if filled:
+            compare(complete, filled, schema.metadata[b"combine"])
+
+    check()
+
+
+def values_of(name: str, column: str, frames: dict[str, pd.DataFrame]) -> pd.Series[Any]:
+    """Return the values by which a frame is split: its own, or those of its deals."""
+    frame = frames[name]
+    if column in frame:
+        return frame[column]
+    deals = frames["deals"].set_index("id")[column].astype("object")
+    return frame["deal_id"].map(deals)
+
+
+def without(frame: pd.DataFrame, deals: set[int]) -> pd.DataFrame:
+    """Return the rows that are of other deals."""
+    if "order_nr" in frame:  # stages
+        return frame
+    ids = frame["deal_id" if "deal_id" in frame else "id"]
+    return frame[~ids.isin(deals)].reset_index(drop=True)
+
+
+def quietly(metric: Any, **given: Any) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        result: pd.DataFrame = metric(**given)
+    return result
 
 
 def compare(complete: pd.DataFrame, parts: list[pd.DataFrame], combine: bytes) -> None:
