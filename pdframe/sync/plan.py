@@ -168,7 +168,7 @@ def plan(
     schema, fields
         The cached columns, and the field metadata.
     deletions_merged_at
-        When a sync last read the lists of deletions; None: never, or unknown.
+        When a sync last read the lists of deletions, or loaded the table in full; None: unknown.
     """
     if manifest is None or table.name in policy.reload_now:
         return Plan("full")
@@ -183,14 +183,20 @@ def plan(
         return Plan("incremental")
     if schema is None or not table.incremental:
         return Plan("full")
+    reads_deletions = deletions_merged_at is None or is_old(
+        deletions_merged_at, policy.deletions_age, now
+    )
     full = sum(source.cost for source in table.sources) + (
         table.sources[0].cost if len(table.sources) > 1 else 0
     )
-    changes = sum(source.cost * (1 + source.deletions) for source in table.sources)
+    changes = sum(
+        source.cost * (1 + (source.deletions and reads_deletions)) for source in table.sources
+    )
     reload_rows = policy.options.reload_rows
     most = policy.options.page_size if reload_rows is None else reload_rows
     if manifest.rows <= most and full <= changes:
-        # The complete table costs no more than its changes and deletions, and proves more.
+        # The complete table costs no more than what is read of its changes and deletions, and
+        # proves more.
         return Plan("full")
     if any(source.path not in manifest.state for source in table.sources):
         return Plan("full")
@@ -200,9 +206,6 @@ def plan(
         stored = schema.field(field.name) if field.name in schema.names else field
         if stored.type != field.type and not is_unknown(stored):
             return Plan("full")
-    reads_deletions = deletions_merged_at is None or is_old(
-        deletions_merged_at, policy.deletions_age, now
-    )
     known_to = manifest.synced_at
     if reads_deletions and deletions_merged_at is not None:
         # Syncs since then left the lists of deletions unread.
