@@ -17,7 +17,8 @@ position that they reached. What is staged is not fetched again, but for this:
 of a fetch of           fetched again after a crash
 ======================  ============================================================================
 a table that was done   by a sync with the same arguments: nothing, for a while (`skip_note`), then
-                        what changed, also where all tables are reloaded (`plan`)
+                        what changed, also where all tables are reloaded (`plan`); everything where
+                        that sync was not tried for three days (`schedule.GIVEN_UP_AFTER`)
 a complete list         what changed since the fetch began; where that is 29 days ago, everything:
                         deletions are listed for 30 days (`resume_position`)
 a short list, of a      all of it: its pages are not staged (`Fetcher.fetch_list`)
@@ -67,6 +68,7 @@ from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 UP_TO_DATE = "up to date since the interrupted sync"
 WITHIN_METADATA_AGE = "up to date: younger than metadata_age"
+RELOADED = "what changed since the interrupted sync reloaded it"
 CURRENT_NOTES = frozenset({UP_TO_DATE, WITHIN_METADATA_AGE})
 """Notes of tables that a sync skipped because they are up to date."""
 
@@ -75,8 +77,6 @@ INTERRUPTED_FOR = timedelta(minutes=15)
 ALWAYS = timedelta(0)
 # The API lists deletions for 30 days: past that, only a full reload finds them.
 DELETIONS_LISTED_FOR = timedelta(days=29)
-# An interrupted reload of several tables resumes for as long as the pages of one table do.
-INTERRUPTED_RELOAD_FOR = DELETIONS_LISTED_FOR
 # An interrupted fetch of children resumes for this long; then its answers are as old as any other.
 CHILDREN_RESUMABLE_FOR = timedelta(days=7)
 
@@ -172,15 +172,16 @@ def plan(
     """
     if manifest is None or table.name in policy.reload_now:
         return Plan("full")
+    note = RELOADED if table.name in policy.reload else ""
     if table.parent is not None:
-        return Plan("incremental")
+        return Plan("incremental", note)
     if policy.full_every is not None and is_old(manifest.full_at, policy.full_every, now):
         # A time ahead of the clock means that the clock was set: it proves nothing.
         return Plan(
             "full", f"reloaded: the last full load is {_days(abs(now - manifest.full_at))} old"
         )
     if table.sources[0].batch is not None:
-        return Plan("incremental")
+        return Plan("incremental", note)
     if schema is None or not table.incremental:
         return Plan("full")
     reads_deletions = deletions_merged_at is None or is_old(
@@ -212,7 +213,7 @@ def plan(
         known_to = min(known_to, max(manifest.full_at, deletions_merged_at))
     if now - known_to > DELETIONS_LISTED_FOR:
         return Plan("full", "reloaded: deletions are listed for 30 days alone")
-    return Plan("incremental", reads_deletions=reads_deletions)
+    return Plan("incremental", note, reads_deletions)
 
 
 def resume_position(
