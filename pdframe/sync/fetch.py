@@ -17,6 +17,7 @@ from pdframe.api.client import Client, Page
 from pdframe.api.pagination import another_list, paginate
 from pdframe.cache.checkpoint import Checkpoint, CheckpointState, Position
 from pdframe.cache.parts import SortedRun
+from pdframe.cache.server_clock import CLOCK_SKEW
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import PageReader, Problems, to_arrow, unify
@@ -25,7 +26,7 @@ from pdframe.sync.concurrency import map_ordered
 from pdframe.sync.fetch_state import NO_STATES, newest_states
 from pdframe.sync.merge import arrange
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
-from pdframe.sync.plan import DELETIONS_LISTED_FOR, resume_changes, usable_children
+from pdframe.sync.plan import DELETIONS_COMPLETE_FOR, resume_changes, usable_children
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
@@ -337,8 +338,6 @@ def stage_page(
         fetched.move_to_run(run)
 
 
-# The server's clock may wander by this much; further back, it is not the account that was cached.
-CLOCK_SKEW = timedelta(minutes=10)
 # Changes are requested from this time on: an earlier one is a mistake of the server.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -481,7 +480,7 @@ def check_clock(page: Page, not_before: datetime | None) -> None:
         raise RestartRequiredError(
             f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}"
         )
-    if page.server_time - not_before > DELETIONS_LISTED_FOR:
+    if page.server_time - not_before > DELETIONS_COMPLETE_FOR:
         raise RestartRequiredError("deletions are listed for 30 days alone")
 
 

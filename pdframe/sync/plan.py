@@ -48,6 +48,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.checkpoint import CheckpointState, Position
+from pdframe.cache.deleted_deals import DELETIONS_LISTED_FOR
 from pdframe.cache.parts import SortedRun
 from pdframe.cache.store import Manifest, Stored
 from pdframe.fields import Field
@@ -75,8 +76,9 @@ CURRENT_NOTES = frozenset({UP_TO_DATE, WITHIN_METADATA_AGE})
 # How long the tables of an interrupted sync count as up to date where the account has no `max_age`.
 INTERRUPTED_FOR = timedelta(minutes=15)
 ALWAYS = timedelta(0)
-# The API lists deletions for 30 days: past that, only a full reload finds them.
-DELETIONS_LISTED_FOR = timedelta(days=29)
+# The lists have every deletion of so long, and a day less for clocks that differ: past that, only a
+# full reload finds all.
+DELETIONS_COMPLETE_FOR = DELETIONS_LISTED_FOR - timedelta(days=1)
 # An interrupted fetch of children resumes for this long; then its answers are as old as any other.
 CHILDREN_RESUMABLE_FOR = timedelta(days=7)
 
@@ -211,7 +213,7 @@ def plan(
     if reads_deletions and deletions_merged_at is not None:
         # Syncs since then left the lists of deletions unread.
         known_to = min(known_to, max(manifest.full_at, deletions_merged_at))
-    if now - known_to > DELETIONS_LISTED_FOR:
+    if now - known_to > DELETIONS_COMPLETE_FOR:
         return Plan("full", "reloaded: deletions are listed for 30 days alone")
     return Plan("incremental", note, reads_deletions)
 
@@ -219,7 +221,7 @@ def plan(
 def resume_position(
     saved: CheckpointState | None,
     began: datetime,
-    resumable_for: timedelta = DELETIONS_LISTED_FOR,
+    resumable_for: timedelta = DELETIONS_COMPLETE_FOR,
 ) -> Position | None:
     """Return where a fetch that begins now continues after an interruption; None: it starts again.
 

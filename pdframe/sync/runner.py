@@ -57,7 +57,7 @@ from pdframe.sync.schedule import (
 from pdframe.sync.table_sync import FETCHED, Outcome, SyncRow, TableSync, sync_row, unable
 
 # A table of that many rows gives memory back after its sync.
-RELEASE_ROWS = 5_000
+RELEASE_AFTER_SYNC_ROWS = 5_000
 Progress = Callable[..., AbstractContextManager[Tick]]
 """Opens a bar, as `pdframe._progress.Bars` does."""
 T = TypeVar("T")
@@ -403,7 +403,7 @@ class Syncer:
             if table.parent is not None:
                 self._note_tokens(name, spent)
         manifest = self.store.usable_manifest(name)
-        if manifest is not None and manifest.rows >= RELEASE_ROWS:
+        if manifest is not None and manifest.rows >= RELEASE_AFTER_SYNC_ROWS:
             # Give its memory back before a frame is made of its rows.
             release_memory()
         return sync_row(self.store, name, outcome, spent, missing)

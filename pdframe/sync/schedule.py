@@ -24,7 +24,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import CacheError
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import note_if_newer, note_unexplained, outdated_lists
-from pdframe.sync.plan import DELETIONS_LISTED_FOR, Policy, dependencies, in_order, skip_note
+from pdframe.sync.plan import DELETIONS_COMPLETE_FOR, Policy, dependencies, in_order, skip_note
 from pdframe.sync.table_sync import FETCHED, Outcome, SyncRow, sync_row, unable
 
 UNFINISHED = "unfinished.json"
@@ -108,7 +108,7 @@ def _is_given_up(entry: dict[str, Any], now: datetime) -> bool:
     """
     # Earlier versions did not write when it was tried.
     began, tried = (datetime.fromisoformat(entry.get(key, entry["began"])) for key in _TIMES)
-    return abs(now - tried) >= GIVEN_UP_AFTER or abs(now - began) >= DELETIONS_LISTED_FOR
+    return abs(now - tried) >= GIVEN_UP_AFTER or abs(now - began) >= DELETIONS_COMPLETE_FOR
 
 
 def _write(store: Store, entries: dict[str, dict[str, Any]]) -> None:
