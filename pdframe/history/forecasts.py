@@ -193,7 +193,8 @@ def forecast(
         "tz": tz,
     }
     notes = _changelog_notes(self._store, deals)
-    with self._bars("forecast", unit="earlier months", resumes=False) as tick, collect_warnings():
+    bar = self._bars("forecast", unit="earlier months", resumes=False, computes=True)
+    with bar as tick, collect_warnings():
         tick.expect(STEPS if common_sd is None else 0)
         result, each = forecast_with_draws(deals, visits, stages, **arguments, step=lambda: tick(1))
     result.attrs |= days_of(self._store, tz)

@@ -4,14 +4,18 @@ arguments finished.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
 
 from pdframe import sandbox
+from pdframe._progress import NoTick
 from pdframe.errors import BudgetError
 from pdframe.sync import SyncOptions
+from pdframe.sync.plan import dependencies
 from tests.helpers.internals import client_of, syncer_of
 from tests.helpers.tuning import LONG_LISTS
 
@@ -104,3 +108,29 @@ def test_a_second_reload_loads_everything_again_once_the_first_is_finished_or_gi
         assert reload(0) == every
         interrupt(1)
         assert reload(4) == every
+
+
+@pytest.mark.parametrize("name", ["persons", "activities", "deal_products", "products", "tasks"])
+def test_a_bar_says_that_a_load_resumes_where_it_does(name: str) -> None:
+    said: dict[str, bool] = {}
+
+    @contextmanager
+    def opened(table: str, *, resumes: bool = True, **how: object) -> Iterator[NoTick]:
+        said[table] = resumes
+        yield NoTick()
+
+    with sandbox.connect(
+        seed=7, deals=200, progress=False, options=SyncOptions(page_size=10)
+    ) as account:
+        syncer = syncer_of(account)
+        syncer.progress = opened
+        for other in dependencies(name):
+            syncer.sync([other])
+        spend_up_to(account, 25 if name != "deal_products" else 150)
+        with pytest.raises(BudgetError):
+            syncer.refresh_if_stale(name, max_age=timedelta(days=1))
+        spend_up_to(account, None)
+        done = {row.table: row for row in syncer.sync([name])}[name]
+        resumed = "resumed from" in done.note
+        assert said[name] == resumed
+        assert done.requests > 1
