@@ -56,6 +56,9 @@ class HasStore(Protocol):
     @property
     def _store(self) -> Store: ...
 
+    @property
+    def _known_store(self) -> Store | None: ...
+
 
 class DataWarnings:
     """The facts that were noticed in the data of one account.
@@ -112,7 +115,9 @@ class DataWarnings:
 
     def facts(self) -> list[dict[str, Any]]:
         """Return everything that was noticed, the oldest first."""
-        return sorted(self._read(), key=lambda row: (row["first_seen"], row["table"]))
+        store = self._account._known_store
+        rows = [] if store is None else self._read(store)
+        return sorted(rows, key=lambda row: (row["first_seen"], row["table"]))
 
     def _due(
         self, messages: Sequence[str], table: str, columns: Sequence[str] | None
@@ -172,9 +177,10 @@ class DataWarnings:
             if keys <= self._kept:
                 return
         with contextlib.suppress(OSError, PdframeError):
-            path = self._account._store.root / NAME
+            store = self._account._store
+            path = store.root / NAME
             with locked_file(path.with_name(f"{NAME}.lock")):
-                rows = {(row["table"], row["column"], row["kind"]): row for row in self._read()}
+                rows = {(row["table"], row["column"], row["kind"]): row for row in self._read(store)}
                 at = datetime.now(UTC).isoformat(timespec="seconds")
                 for key, fact in new.items():
                     first_seen = rows[key]["first_seen"] if key in rows else at
@@ -190,10 +196,10 @@ class DataWarnings:
             with self._lock:
                 self._kept |= keys
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self, store: Store) -> list[dict[str, Any]]:
         """Return the rows of the file; none where there is none, or it is not what was written."""
         try:
-            rows = unseal((self._account._store.root / NAME).read_bytes())["facts"]
+            rows = unseal((store.root / NAME).read_bytes())["facts"]
             return [row for row in rows if {*_ROW} <= {*row}]
         except (OSError, ValueError, KeyError, TypeError):
             return []

@@ -104,6 +104,17 @@ def test_an_account_without_facts_has_an_empty_frame(server: Scripted, tmp_path:
     assert str(rows["first_seen"].dtype) == "datetime64[us, UTC]"
 
 
+def test_an_account_that_was_never_asked_has_an_empty_frame_without_a_request(
+    server: Scripted, tmp_path: Path
+) -> None:
+    with connect(server, tmp_path) as account:
+        rows = account.warnings()
+        assert (list(rows.columns), len(rows)) == (COLUMNS, 0)
+        assert account.tokens_today == 0
+    assert server.seen == []
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_damaged_file_is_begun_again(server: Scripted, tmp_path: Path) -> None:
     server.replies += [data(BAD), data(BAD)]
     with connect(server, tmp_path) as account:
