@@ -180,7 +180,9 @@ class DataWarnings:
             store = self._account._store
             path = store.root / NAME
             with locked_file(path.with_name(f"{NAME}.lock")):
-                rows = {(row["table"], row["column"], row["kind"]): row for row in self._read(store)}
+                rows = {
+                    (row["table"], row["column"], row["kind"]): row for row in self._read(store)
+                }
                 at = datetime.now(UTC).isoformat(timespec="seconds")
                 for key, fact in new.items():
                     first_seen = rows[key]["first_seen"] if key in rows else at

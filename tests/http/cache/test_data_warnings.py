@@ -208,6 +208,7 @@ def test_a_repair_that_fails_says_what_failed(
             account.stages()
     notes = [str(warning.message) for warning in caught] or refused.value.__notes__
     assert [note for note in notes if "cached files of 'stages' are deleted" in note] == notes
+    assert "its next load requests what the API has" in notes[0]
     account.server.faults = None
     assert len(account.stages()) > 0
 
