@@ -104,7 +104,7 @@ def test_an_account_without_facts_has_an_empty_frame(server: Scripted, tmp_path:
     assert str(rows["first_seen"].dtype) == "datetime64[us, UTC]"
 
 
-def test_an_account_that_was_never_asked_has_an_empty_frame_without_a_request(
+def test_a_new_account_has_an_empty_frame_without_a_request(
     server: Scripted, tmp_path: Path
 ) -> None:
     with connect(server, tmp_path) as account:
