@@ -36,6 +36,7 @@ from pdframe.errors import (
     RateLimitError,
     TransportError,
 )
+from pdframe.schema import TABLES
 
 __all__ = ["UNANSWERED", "DataWarnings", "suggest_cache"]
 
@@ -72,9 +73,10 @@ class DataWarnings:
 
     def __init__(self, account: HasStore) -> None:
         self._account = account
-        self._said: set[str] = set()
+        # By `_what`.
+        self._said: set[object] = set()
         # Facts about columns that were not asked for, until they are.
-        self._unsaid: dict[str, Notice] = {}
+        self._unsaid: dict[object, Notice] = {}
         self._kept: set[tuple[str, str, str, int]] = set()
         self._lock = threading.Lock()
         # Whether this thread is in a call already.
@@ -128,7 +130,7 @@ class DataWarnings:
         """
         notices = [message for message in messages if isinstance(message, Notice)]
         self._keep([notice.fact for notice in notices if notice.fact])
-        wanted: dict[str, Notice] = {}
+        wanted: dict[object, Notice] = {}
         with self._lock:
             for notice in [*self._unsaid.values(), *notices]:
                 fact = notice.fact
@@ -137,10 +139,10 @@ class DataWarnings:
                     and (columns is None or fact.column in ("", *columns) or fact.code in columns)
                 )
                 if is_wanted:
-                    wanted.setdefault(str(notice), notice)
-                    self._unsaid.pop(str(notice), None)
+                    wanted[_what(notice)] = notice
+                    self._unsaid.pop(_what(notice), None)
                 else:
-                    self._unsaid[str(notice)] = notice
+                    self._unsaid[_what(notice)] = notice
         if not is_collecting():
             return self._not_said([*wanted.values()])
         # Inside another call, which says it; or inside work that drops its warnings: then the next
@@ -152,13 +154,13 @@ class DataWarnings:
     def _hold(self, messages: Sequence[Notice]) -> None:
         """Keep the facts among messages for a later call."""
         with self._lock:
-            self._unsaid.update({str(message): message for message in messages if message.fact})
+            self._unsaid.update({_what(message): message for message in messages if message.fact})
 
     def _not_said(self, messages: Sequence[Notice]) -> list[tuple[str, Sequence[str]]]:
         """Return one warning of what was not said yet, which counts as said from now on."""
         with self._lock:
-            new = [message for message in messages if str(message) not in self._said]
-            self._said.update(str(message) for message in new if message.once)
+            new = [message for message in messages if _what(message) not in self._said]
+            self._said.update(_what(message) for message in new if message.once)
         facts = [message for message in new if message.fact]
         shown = [
             str(message) for message in new if not message.fact or message in facts[:_MOST_SHOWN]
@@ -205,6 +207,16 @@ class DataWarnings:
             return [row for row in rows if {*_ROW} <= {*row}]
         except (OSError, ValueError, KeyError, TypeError):
             return []
+
+
+def _what(notice: Notice) -> object:
+    """Return what tells a warning from others. The same fact with another count is no news; but of
+    a table that is loaded record by record, each load has other records.
+    """
+    fact = notice.fact
+    if fact is None or (fact.table in TABLES and TABLES[fact.table].parent is not None):
+        return str(notice)
+    return fact.table, fact.column, fact.kind
 
 
 def suggest_cache(error: PdframeError, store: Store, tables: Iterable[str], call: str) -> None:
