@@ -118,8 +118,7 @@ def connect(
         phases, project templates. A row that holds an id or a hash that they lack refreshes them
         at once.
     deletions_age
-        `account.sync()` reads the lists of deletions again if the last reading of them, or the last
-        full load of deals, is older.
+        `account.sync()` reads the lists of deletions again if the last reading is older.
     full_every
         A refresh reloads a table if its last full load is older, because the API does not report
         every change; None: only on request.

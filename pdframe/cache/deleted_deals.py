@@ -45,8 +45,7 @@ __all__ = [
 LISTED_AT = "listed_at"
 """Key of the manifest's state: this machine's clock when the lists of deletions were last read."""
 MERGED_AT = "merged_at"
-"""The same of the last sync that took every deleted row out of the table of deals: it read these
-lists, or loaded the table in full."""
+"""The same of the last reading by a sync, which took the deleted rows out of the table of deals."""
 
 WITH_DELETED = frozenset({DEALS_AND_DELETED.name})
 """Tables whose rows are kept when they are deleted."""
@@ -91,8 +90,8 @@ class DeletedDeals:
     fields: Sequence[Field] = ()
 
     def listed_at(self, *, merged: bool = False) -> datetime | None:
-        """Return when all lists of deletions were last read, by this machine's clock; `merged`:
-        when a sync last took every deleted deal out of their table. None: never.
+        """Return when all lists of deletions were last read, by this machine's clock; `merged`: by
+        a sync that took deleted deals out of their table. None: never.
         """
         try:
             manifest = self.store.manifest(_NAME)
@@ -292,36 +291,17 @@ class Deletions:
                 self._add(rows, time, nothing, times)
 
     def note_listed(
-        self,
-        lists: Collection[str],
-        seen_at: datetime | None,
-        *,
-        is_merged: bool,
-        full_at: datetime | None = None,
+        self, lists: Collection[str], seen_at: datetime | None, *, is_merged: bool
     ) -> None:
-        """Note it where all `lists` of deletions were read, or the table was loaded in full.
-
-        Parameters
-        ----------
-        lists
-            Paths of the lists that were read.
-        seen_at
-            The server's time.
-        is_merged
-            Whether the table of deals is published without the deals that the lists named.
-        full_at
-            When the full load of that table began; None: it was not loaded in full.
+        """Note it where all `lists` of deletions were read; `seen_at` is the server's time,
+        `is_merged` whether the table of deals is published without the deals that they named.
         """
-        times = {}
         if {source.path for source in DEALS_AND_DELETED.sources if source.deletions} <= set(lists):
-            times = dict.fromkeys((LISTED_AT, MERGED_AT) if is_merged else (LISTED_AT,), self.now)
-        elif full_at is not None:
-            times = {MERGED_AT: full_at}
-        if times:
             self._known_at(seen_at)
             empty = storage_schema(DELETED_DEALS, self.kept.fields).empty_table()
             manifest = self.kept.store.begun(_NAME, empty, self.now)
-            state = {**manifest.state, **{key: time.isoformat() for key, time in times.items()}}
+            keys = (LISTED_AT, MERGED_AT) if is_merged else (LISTED_AT,)
+            state = {**manifest.state, **dict.fromkeys(keys, self.now.isoformat())}
             self.kept.store.publish(replace(manifest, synced_at=self.now, state=state))
 
     def _known_at(self, seen_at: datetime | None) -> pa.Table:

@@ -170,7 +170,7 @@ def plan(
     schema, fields
         The cached columns, and the field metadata.
     deletions_merged_at
-        When a sync last read the lists of deletions, or loaded the table in full; None: unknown.
+        When a sync last read the lists of deletions; None: never, or unknown.
     """
     if manifest is None or table.name in policy.reload_now:
         return Plan("full")
@@ -186,18 +186,23 @@ def plan(
         return Plan("incremental", note)
     if schema is None or not table.incremental:
         return Plan("full")
-    reads_deletions = deletions_merged_at is None or is_old(
-        deletions_merged_at, policy.deletions_age, now
-    )
+    reload_rows = policy.options.reload_rows
+    is_short = manifest.rows <= (policy.options.page_size if reload_rows is None else reload_rows)
+    if is_short:
+        # A full load, which takes its turn here, has no row that was deleted before it began.
+        cleared_at = max(manifest.full_at, deletions_merged_at or manifest.full_at)
+        reads_deletions = is_old(cleared_at, policy.deletions_age, now)
+    else:
+        reads_deletions = deletions_merged_at is None or is_old(
+            deletions_merged_at, policy.deletions_age, now
+        )
     full = sum(source.cost for source in table.sources) + (
         table.sources[0].cost if len(table.sources) > 1 else 0
     )
     changes = sum(
         source.cost * (1 + (source.deletions and reads_deletions)) for source in table.sources
     )
-    reload_rows = policy.options.reload_rows
-    most = policy.options.page_size if reload_rows is None else reload_rows
-    if manifest.rows <= most and full <= changes:
+    if is_short and full <= changes:
         # The complete table costs no more than what is read of its changes and deletions, and
         # proves more.
         return Plan("full")

@@ -78,8 +78,8 @@ class Syncer:
     metadata_age
         How old lists of metadata may be in a sync of everything and in loaders; None: any age.
     deletions_age
-        How old the last reading of the lists of deletions, or the last full load, may be in a sync
-        of everything; None: any age.
+        How old the last reading of the lists of deletions may be in a sync of everything; None: any
+        age.
     now
         This machine's clock.
     withheld

@@ -423,12 +423,8 @@ class TableSync:
             written = replace(written, parts=before.parts, next_part=before.next_part)
         self.store.publish(written)
         if self._deletions is not None:
-            self._deletions.note_listed(
-                fetched.deletion_lists,
-                fetched.seen_at,
-                is_merged=True,
-                full_at=work.full_at if work.mode == "full" else None,
-            )
+            lists = fetched.deletion_lists
+            self._deletions.note_listed(lists, fetched.seen_at, is_merged=True)
         if self._states is not None:
             # After the rows: a deal without a state is fetched again.
             save_states(self.store, self.table.name, self._states, work.began)
