@@ -66,6 +66,7 @@ class Bars:
         cost: int = 0,
         tokens_left: Callable[[], int | None] = lambda: None,
         resumes: bool = True,
+        computes: bool = False,
     ) -> Iterator[Tick]:
         """Show a bar for the time of the block, and yield what moves it.
 
@@ -83,6 +84,8 @@ class Bars:
             Returns the tokens that can be spent today; None: unknown.
         resumes
             Whether the same call resumes what is interrupted: the bar says so.
+        computes
+            Whether this is no load: the bar does not say that it waits for rows.
         """
         if not self._shown or os.getpid() != self._process:
             yield NoTick()
@@ -103,7 +106,7 @@ class Bars:
                 delay=delay,
                 mininterval=self._interval,
                 miniters=1,
-                bar_format=_WAITING.format(unit=unit) if resumes else _COMPUTING,
+                bar_format=_COMPUTING if computes else _WAITING.format(unit=unit),
             )
 
         bar = _Bar(opened, unit, cost, tokens_left, _RESUMES if resumes else "")

@@ -374,8 +374,7 @@ class Account:
         0
         """
         with contextlib.suppress(CacheError):
-            if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
-                self._store  # noqa: B018 - reads the budget; a known account needs no request
+            self._known_store  # noqa: B018 - reads the budget, without a request
         return self._client.budget.tokens_today
 
     def close(self) -> None:
@@ -468,6 +467,13 @@ class Account:
                 self._client.budget.attach(store.root / "ledger.json")
             self._opened = store
         return self._opened
+
+    @property
+    def _known_store(self) -> Store | None:
+        """The cache; None where it cannot be told without a request which one it is."""
+        if self._opened is None and Accounts(self._cache_dir).get(self._digest) is None:
+            return None
+        return self._store
 
     @property
     def _syncer(self) -> Syncer:

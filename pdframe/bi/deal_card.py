@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pdframe._terminal import printable, table_text
 from pdframe._warnings import collect_warnings
@@ -20,7 +22,7 @@ from pdframe.cache.server_clock import server_now
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.fields import name_columns
 from pdframe.frames.frame import empty_frame
-from pdframe.history.replay import history_of_deal
+from pdframe.history.replay import has_changelog, history_of_deal
 from pdframe.loaders.base import Connected
 from pdframe.loaders.single import cached_deal, cached_rows_of, fetch_deal
 from pdframe.loaders.urls import id_of_page, record_of_page, without_credentials
@@ -35,6 +37,7 @@ _Refresh: TypeAlias = Literal["full"] | bool | None
 _MOST_ROWS = 12
 """Rows of a part that the card shows; `.frame` has all."""
 _LEFT = ' style="text-align: left; padding-right: 1em"'
+_CHANGELOG_COST = TABLES["deal_changes"].sources[0].cost
 _WIDEST = 60
 """Characters of a value that the card shows."""
 _EVER = pd.Timestamp("1900-01-01", tz="UTC"), pd.Timestamp("9999-12-01", tz="UTC")
@@ -45,6 +48,13 @@ _SHOWN: Mapping[str, tuple[str, ...]] = {
     "activities": ("due_date", "type", "subject", "done"),
     "changes": ("time", "event", "before", "after"),
 }
+_BOUNDS: Mapping[str, tuple[str, ...]] = {
+    "entered_at": ("entered_after",),
+    "left_at": ("left_after",),
+    "days": ("entered_after", "left_after"),
+    "time": ("time_after",),
+}
+"""Columns of a part whose values are not exact where one of these has a lower bound."""
 _EMPTY: Mapping[str, Callable[[], pd.DataFrame]] = {
     "visits": lambda: empty_frame(STAGE_VISITS).assign(stage_name=None, days=None),
     "line_items": lambda: empty_frame(TABLES["deal_products"]),
@@ -115,7 +125,8 @@ class Part:
         return f"<h4>{_escaped(self._head())}</h4>{table if len(rows) else ''}{tail}"
 
     def _head(self) -> str:
-        return f"{self.title} ({len(self.frame):,})"
+        is_known = len(self.frame) or not self.note
+        return f"{self.title} ({f'{len(self.frame):,}' if is_known else 'unknown'})"
 
     def _text_lines(self) -> list[str]:
         rows = self._rows()
@@ -124,17 +135,29 @@ class Part:
 
     def _tail(self) -> list[str]:
         more = len(self.frame) - _MOST_ROWS
-        left_out = [f"... the newest {_MOST_ROWS}; .frame has all"] if more > 0 else []
-        return [*left_out, *([self.note] if self.note else [])]
+        left_out = f"... the newest {_MOST_ROWS}; .frame has all" if more > 0 else ""
+        has_bounds = any(self._is_bounded(name).any() for name in self.shown)
+        by = "by: the time of the sync that saw it first" if has_bounds else ""
+        return [line for line in (left_out, by, self.note) if line]
 
     def _rows(self) -> pd.DataFrame:
         """Return the rows as they are shown: the newest ones, with texts in their cells."""
         columns = [name for name in self.shown if name in self.frame.columns]
         rows = self.frame[columns].tail(_MOST_ROWS)
-        return pd.DataFrame(
-            {name: [_text(value, self.tz) for value in rows[name]] for name in columns},
-            dtype=object,
-        )
+        cells = {
+            name: [
+                _bounded(_text(value, self.tz), name) if bounded else _text(value, self.tz)
+                for value, bounded in zip(rows[name], self._is_bounded(name), strict=True)
+            ]
+            for name in columns
+        }
+        return pd.DataFrame(cells, dtype=object)
+
+    def _is_bounded(self, name: str) -> NDArray[np.bool_]:
+        """Whether the value of a column is a bound, in each row that is shown."""
+        lower = [column for column in _BOUNDS.get(name, ()) if column in self.frame.columns]
+        shown: NDArray[np.bool_] = self.frame[lower].tail(_MOST_ROWS).notna().any(axis=1).to_numpy()
+        return shown
 
 
 @dataclass(frozen=True, repr=False)
@@ -221,7 +244,8 @@ def deal(self: _Connected, id: int | str, refresh: bool | None = None) -> DealCa
     Returns
     -------
     DealCard
-        Text and HTML. `.frame` is the deal's row; `.visits.frame`, `.line_items.frame`,
+        Text and HTML, where "by" stands before a time that only has bounds, and "about" before a
+        length between such times. `.frame` is the deal's row; `.visits.frame`, `.line_items.frame`,
         `.activities.frame` and `.changes.frame` are the parts; `.url` is its page in Pipedrive.
 
     Raises
@@ -255,16 +279,17 @@ def deal(self: _Connected, id: int | str, refresh: bool | None = None) -> DealCa
     """
     number = _checked(self, id, refresh)
     tz = self.tz
-    # The loaders warn of options that are no longer defined, and the like.
+    # The loaders warn of what the cache has: of options that are no longer defined, and the like.
     with collect_warnings():
         cached = None if refresh is True else cached_deal(self, number)
-        if cached is None and refresh is False:
-            raise NotCachedError(
-                f"Deal {number} is not cached, and refresh=False sends no request."
-                f" account.deal({number}, refresh=True) asks for it: 1 token."
-            )
-        fresh = cached is None
-        row = fetch_deal(self, number) if cached is None else cached
+    if cached is None and refresh is False:
+        raise NotCachedError(
+            f"Deal {number} is not cached, and refresh=False sends no request."
+            f" account.deal({number}, refresh=True) asks for it: 1 token."
+        )
+    fresh = cached is None
+    row = _fetched(self, number) if cached is None else cached
+    with collect_warnings():
         was_deleted = "deleted_time" in row.columns
         items, done = (
             cached_rows_of(self, name, number, deleted=was_deleted)
@@ -274,21 +299,25 @@ def deal(self: _Connected, id: int | str, refresh: bool | None = None) -> DealCa
         visits = None if stages is None else _visits(self, number, stages)
         events = _events(self, number, row, stages, pipelines, users)
         note = _note(self, row, fresh, number, tz)
+    load = "not cached: account.sync() loads them."
     parts = {
-        "visits": (visits, "deals and stages are"),
-        "line_items": (items, "line items are"),
-        "activities": (done if done is None else _by_due_date(done), "activities are"),
-        "changes": (events, ""),
+        "visits": (visits, "" if visits is not None else f"deals and stages are {load}"),
+        "line_items": (items, "" if items is not None else f"line items are {load}"),
+        "activities": (
+            done if done is None else _by_due_date(done),
+            "" if done is not None else f"activities are {load}",
+        ),
+        "changes": (events, _changelog_note(self, number, was_deleted)),
     }
     made = {
         name: Part(
             _TITLES[name],
             _EMPTY[name]() if frame is None else frame.reset_index(drop=True),
             _SHOWN[name],
-            f"{what} not cached: account.sync() loads them." if frame is None else "",
+            missing,
             tz,
         )
-        for name, (frame, what) in parts.items()
+        for name, (frame, missing) in parts.items()
     }
     return DealCard(
         number,
@@ -327,6 +356,22 @@ def _checked(account: _Connected, given: Any, refresh: object) -> int:
             f"id must be the id of a deal, such as 17, not {shown}.{hint}"
         ) from None
     return int(checked)
+
+
+def _fetched(account: _Connected, number: int) -> pd.DataFrame:
+    """Return a deal as it is now; warn once of what is wrong with it."""
+    with account._data_warnings.one_a_call("deals"):
+        return fetch_deal(account, number)
+
+
+def _changelog_note(account: _Connected, number: int, was_deleted: bool) -> str:
+    """Say what of a deal's changes is unknown; empty: nothing."""
+    if has_changelog(account._store, number):
+        return ""
+    known = "its changelog is not cached: listed is what syncs saw"
+    if was_deleted:
+        return f"{known}."
+    return f"{known}. account.deal_changes([{number}]) loads it: {_CHANGELOG_COST} tokens."
 
 
 def _cached(load: Any) -> pd.DataFrame | None:
@@ -389,6 +434,10 @@ def _facts(account: _Connected, row: pd.DataFrame, tz: str) -> list[tuple[str, s
         """The name of a record, else its id."""
         return next((shown[name] for name in names if shown.get(name)), "")
 
+    deleted = first("deleted_time")
+    if deleted and cells["deleted_time"] != cells.get("update_time"):
+        # The deletion did not move `update_time`: the sync that saw it tells the time.
+        deleted = _bounded(deleted, "deleted_time")
     facts = {
         "status": " ".join(
             filter(
@@ -406,7 +455,7 @@ def _facts(account: _Connected, row: pd.DataFrame, tz: str) -> list[tuple[str, s
         "won": first("won_time"),
         "lost": first("lost_time"),
         "lost reason": first("lost_reason"),
-        "deleted": first("deleted_time"),
+        "deleted": deleted,
         "labels": first("label_ids"),
     }
     table = TABLES["deals"]
@@ -450,6 +499,11 @@ def _text(value: Any, tz: str) -> str:
     if pd.api.types.is_bool(value):
         return "yes" if value else "no"
     return f"{value:,.2f}" if isinstance(value, float) else printable(str(value))
+
+
+def _bounded(text: str, column: str) -> str:
+    """Return the text of a value that is not exact."""
+    return f"{'about' if column == 'days' else 'by'} {text}" if text else ""
 
 
 def _cut(text: str) -> str:

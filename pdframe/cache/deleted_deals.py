@@ -19,11 +19,8 @@ import pyarrow.compute as pc
 from pdframe._warnings import warn
 from pdframe.cache.parts import newest_rows
 from pdframe.cache.quarantine import quarantine
-from pdframe.cache.snapshots import (
-    CLOCK_SLACK,
-    SnapshotLog,
-    kept_parts,
-)
+from pdframe.cache.server_clock import CLOCK_SKEW
+from pdframe.cache.snapshots import SnapshotLog, kept_parts
 from pdframe.cache.store import Store, Stored
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
@@ -37,7 +34,13 @@ from pdframe.schema.snapshots import (
     TRACKED_LINE_COLUMNS,
 )
 
-__all__ = ["WITH_DELETED", "DeletedDeals", "Deletions", "with_lines_of_deleted"]
+__all__ = [
+    "DELETIONS_LISTED_FOR",
+    "WITH_DELETED",
+    "DeletedDeals",
+    "Deletions",
+    "with_lines_of_deleted",
+]
 
 LISTED_AT = "listed_at"
 """Key of the manifest's state: this machine's clock when the lists of deletions were last read."""
@@ -46,8 +49,10 @@ MERGED_AT = "merged_at"
 
 WITH_DELETED = frozenset({DEALS_AND_DELETED.name})
 """Tables whose rows are kept when they are deleted."""
-# The API lists deletions for 30 days; one day more for clocks that differ.
-LISTED_FOR = timedelta(days=31)
+DELETIONS_LISTED_FOR = timedelta(days=30)
+"""The API lists a deletion for so long."""
+# One day more for clocks that differ.
+_POSSIBLY_LISTED_FOR = DELETIONS_LISTED_FOR + timedelta(days=1)
 _TIME = pa.timestamp("us", "UTC")
 # Times of a deal that its deletion does not move.
 _OTHER_TIMES = (
@@ -311,7 +316,7 @@ class Deletions:
             why = f"The kept rows of deleted deals cannot be read. {error}"
         else:
             newest = pc.max(self._known["seen_at"]).as_py()
-            if newest is None or seen_at is None or seen_at >= newest - CLOCK_SLACK:
+            if newest is None or seen_at is None or seen_at >= newest - CLOCK_SKEW:
                 return self._known
             why = (
                 f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's"
@@ -367,8 +372,8 @@ class Deletions:
             _TIME
         )
         possible = pc.and_(
-            pc.greater(updated, pa.scalar(seen_at - LISTED_FOR, _TIME)),
-            pc.less_equal(updated, pa.scalar(seen_at + CLOCK_SLACK, _TIME)),
+            pc.greater(updated, pa.scalar(seen_at - _POSSIBLY_LISTED_FOR, _TIME)),
+            pc.less_equal(updated, pa.scalar(seen_at + CLOCK_SKEW, _TIME)),
         )
         possible = pc.and_(possible, pc.fill_null(pc.greater(updated, others), True))
         if self.cached is not None and self.last_sync_at is not None:

@@ -36,6 +36,7 @@ from pdframe.errors import (
     RateLimitError,
     TransportError,
 )
+from pdframe.schema import TABLES
 
 __all__ = ["UNANSWERED", "DataWarnings", "suggest_cache"]
 
@@ -56,6 +57,9 @@ class HasStore(Protocol):
     @property
     def _store(self) -> Store: ...
 
+    @property
+    def _known_store(self) -> Store | None: ...
+
 
 class DataWarnings:
     """The facts that were noticed in the data of one account.
@@ -69,9 +73,10 @@ class DataWarnings:
 
     def __init__(self, account: HasStore) -> None:
         self._account = account
-        self._said: set[str] = set()
+        # By `_what`.
+        self._said: set[object] = set()
         # Facts about columns that were not asked for, until they are.
-        self._unsaid: dict[str, Notice] = {}
+        self._unsaid: dict[object, Notice] = {}
         self._kept: set[tuple[str, str, str, int]] = set()
         self._lock = threading.Lock()
         # Whether this thread is in a call already.
@@ -112,7 +117,9 @@ class DataWarnings:
 
     def facts(self) -> list[dict[str, Any]]:
         """Return everything that was noticed, the oldest first."""
-        return sorted(self._read(), key=lambda row: (row["first_seen"], row["table"]))
+        store = self._account._known_store
+        rows = [] if store is None else self._read(store)
+        return sorted(rows, key=lambda row: (row["first_seen"], row["table"]))
 
     def _due(
         self, messages: Sequence[str], table: str, columns: Sequence[str] | None
@@ -123,7 +130,7 @@ class DataWarnings:
         """
         notices = [message for message in messages if isinstance(message, Notice)]
         self._keep([notice.fact for notice in notices if notice.fact])
-        wanted: dict[str, Notice] = {}
+        wanted: dict[object, Notice] = {}
         with self._lock:
             for notice in [*self._unsaid.values(), *notices]:
                 fact = notice.fact
@@ -132,10 +139,10 @@ class DataWarnings:
                     and (columns is None or fact.column in ("", *columns) or fact.code in columns)
                 )
                 if is_wanted:
-                    wanted.setdefault(str(notice), notice)
-                    self._unsaid.pop(str(notice), None)
+                    wanted[_what(notice)] = notice
+                    self._unsaid.pop(_what(notice), None)
                 else:
-                    self._unsaid[str(notice)] = notice
+                    self._unsaid[_what(notice)] = notice
         if not is_collecting():
             return self._not_said([*wanted.values()])
         # Inside another call, which says it; or inside work that drops its warnings: then the next
@@ -147,13 +154,13 @@ class DataWarnings:
     def _hold(self, messages: Sequence[Notice]) -> None:
         """Keep the facts among messages for a later call."""
         with self._lock:
-            self._unsaid.update({str(message): message for message in messages if message.fact})
+            self._unsaid.update({_what(message): message for message in messages if message.fact})
 
     def _not_said(self, messages: Sequence[Notice]) -> list[tuple[str, Sequence[str]]]:
         """Return one warning of what was not said yet, which counts as said from now on."""
         with self._lock:
-            new = [message for message in messages if str(message) not in self._said]
-            self._said.update(str(message) for message in new if message.once)
+            new = [message for message in messages if _what(message) not in self._said]
+            self._said.update(_what(message) for message in new if message.once)
         facts = [message for message in new if message.fact]
         shown = [
             str(message) for message in new if not message.fact or message in facts[:_MOST_SHOWN]
@@ -172,9 +179,12 @@ class DataWarnings:
             if keys <= self._kept:
                 return
         with contextlib.suppress(OSError, PdframeError):
-            path = self._account._store.root / NAME
+            store = self._account._store
+            path = store.root / NAME
             with locked_file(path.with_name(f"{NAME}.lock")):
-                rows = {(row["table"], row["column"], row["kind"]): row for row in self._read()}
+                rows = {
+                    (row["table"], row["column"], row["kind"]): row for row in self._read(store)
+                }
                 at = datetime.now(UTC).isoformat(timespec="seconds")
                 for key, fact in new.items():
                     first_seen = rows[key]["first_seen"] if key in rows else at
@@ -190,13 +200,23 @@ class DataWarnings:
             with self._lock:
                 self._kept |= keys
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self, store: Store) -> list[dict[str, Any]]:
         """Return the rows of the file; none where there is none, or it is not what was written."""
         try:
-            rows = unseal((self._account._store.root / NAME).read_bytes())["facts"]
+            rows = unseal((store.root / NAME).read_bytes())["facts"]
             return [row for row in rows if {*_ROW} <= {*row}]
         except (OSError, ValueError, KeyError, TypeError):
             return []
+
+
+def _what(notice: Notice) -> object:
+    """Return what tells a warning from others. The same fact with another count is no news; but of
+    a table that is loaded record by record, each load has other records.
+    """
+    fact = notice.fact
+    if fact is None or (fact.table in TABLES and TABLES[fact.table].parent is not None):
+        return str(notice)
+    return fact.table, fact.column, fact.kind
 
 
 def suggest_cache(error: PdframeError, store: Store, tables: Iterable[str], call: str) -> None:

@@ -61,7 +61,7 @@ __all__ = [
 _FIRST_POOL = pa.default_memory_pool()
 COLUMNS_READ_AHEAD = 8
 # A table of that many rows gives memory back between two reads.
-RELEASE_ROWS = 50_000
+RELEASE_BETWEEN_READS_ROWS = 50_000
 # With more small parts than this, all columns are read at once.
 MANY_SMALL_PARTS = 100
 ROWS_READ_TOGETHER = 50_000
@@ -204,7 +204,7 @@ class Stored:
             # Opening the pages of a column in many small parts costs more than reading them.
             ahead = len(names) if self._has_many_small else COLUMNS_READ_AHEAD
             count = ahead if block and place and names[place - 1] == block[-1] else 1
-            if self.num_rows >= RELEASE_ROWS:
+            if self.num_rows >= RELEASE_BETWEEN_READS_ROWS:
                 _FIRST_POOL.release_unused()
             # A frame is waited for: few columns at once, so threads hold little memory.
             self._block = self.read(names[place : place + count], use_threads=True)

@@ -67,10 +67,13 @@ def remove_damaged(store: Store, error: DamagedError) -> None:
     else:
         what = f"quarantined as {table}{quarantine(store, table)} in {store.root}"
     why = str(error.args[0]).partition(" The CRM is untouched")[0]
-    warn(
-        f"{why} The cached files of {table!r} are {what}, and what the API has is loaded again. All"
-        " other tables are kept."
-    )
+    # It is said before the API answers, and also where it does not.
+    owner = TABLES.get(_owner(table))
+    if owner is not None and owner.parent is not None:
+        then = "each of its records is requested again by the next call that asks for it"
+    else:
+        then = "its next load requests what the API has"
+    warn(f"{why} The cached files of {table!r} are {what}, and {then}. All other tables are kept.")
 
 
 def quarantine(store: Store, *tables: str) -> str:
@@ -129,8 +132,12 @@ def delete_old_copies(store: Store) -> None:
 
 def _is_replaceable(table: str) -> bool:
     """Return whether the API can give the rows of a cached table, or of what belongs to it."""
-    owner = table.removesuffix(".parents").removesuffix(".basis")
-    return owner in TABLES and table not in IRREPLACEABLE
+    return _owner(table) in TABLES and table not in IRREPLACEABLE
+
+
+def _owner(table: str) -> str:
+    """Return the table to which a cached table belongs: itself, or the one of its fetch states."""
+    return table.removesuffix(".parents").removesuffix(".basis")
 
 
 def _discard(store: Store, table: str) -> bool:

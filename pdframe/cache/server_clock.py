@@ -13,6 +13,9 @@ from zoneinfo import ZoneInfo
 from pdframe.cache.store import Store
 from pdframe.errors import CacheError
 
+CLOCK_SKEW = timedelta(minutes=10)
+"""How far a server's clock may go back. Further back, it is not of the account that was cached."""
+
 
 def server_now(store: Store) -> datetime:
     """Return the server's clock: the newest `Date` of an answer that a sync kept, plus the time
@@ -43,4 +46,4 @@ def days_of(store: Store, tz: str) -> dict[str, str]:
     return {"tz": tz, "today": server_now(store).astimezone(ZoneInfo(tz)).date().isoformat()}
 
 
-__all__ = ["days_of", "server_now"]
+__all__ = ["CLOCK_SKEW", "days_of", "server_now"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ from pdframe._files import UPDATE
 from pdframe._warnings import warn
 from pdframe.cache.parts import newest_rows
 from pdframe.cache.quarantine import quarantine
+from pdframe.cache.server_clock import CLOCK_SKEW
 from pdframe.cache.store import Store
 from pdframe.errors import DamagedError, NewerCacheError
 from pdframe.frames import is_unknown, storage_schema, unify
@@ -33,7 +34,6 @@ from pdframe.schema import Table
 from pdframe.schema.snapshots import OF_DEALS, TrackedHistory
 
 __all__ = [
-    "CLOCK_SLACK",
     "Kind",
     "SnapshotLog",
     "kept_parts",
@@ -41,8 +41,6 @@ __all__ = [
 ]
 
 Kind = Literal["full", "resumed", "incremental"]
-CLOCK_SLACK = timedelta(minutes=10)
-"""How far a server's clock may go back. Further back, the log belongs to another account."""
 
 _FACTOR = np.uint64(1_000_003)
 _NULL = np.uint64(0x9E3779B97F4A7C15)
@@ -172,7 +170,7 @@ class SnapshotLog:
         except DamagedError as error:
             return self._quarantine(f"The kept history of {count} cannot be continued. {error}")
         newest = pc.max(snapshots.filter(snapshots["is_server_time"])["seen_at"]).as_py()
-        if seen_at and newest and seen_at < newest - CLOCK_SLACK:
+        if seen_at and newest and seen_at < newest - CLOCK_SKEW:
             return self._quarantine(
                 f"The kept history of {count} reaches to {newest:%Y-%m-%d %H:%M}, and the server's"
                 " clock is earlier."

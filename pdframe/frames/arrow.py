@@ -524,6 +524,21 @@ class PageReader:
             problems = Problems()
             return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 
+    def split(
+        self, rows: Sequence[Any], keys: Collection[object]
+    ) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Split rows of a page into those whose key is none of `keys`, and the others."""
+        name = self._table.key[0]
+        objects = [_as_dict(row) if isinstance(row, msgspec.Struct) else row for row in rows]
+        known = [
+            isinstance(row, dict) and isinstance(key := row.get(name), int | str) and key in keys
+            for row in objects
+        ]
+        return (
+            [row for row, is_known in zip(objects, known, strict=True) if not is_known],
+            [row for row, is_known in zip(objects, known, strict=True) if is_known],
+        )
+
     def _learn(self, rows: Sequence[Any]) -> None:
         """Make slots for the keys of these rows and of all earlier ones, in the order of their
         first row.

@@ -397,6 +397,14 @@ class Problems:
         self.rows += other.rows
         self.row_example = self.row_example or other.row_example
 
+    def merge_repeated(self, other: Problems) -> None:
+        """Add the problems of rows that were counted before: those of columns that had none then,
+        since a row may have been edited.
+        """
+        self.cells |= {name: cell for name, cell in other.cells.items() if name not in self.cells}
+        if not self.rows:
+            self.rows, self.row_example = other.rows, other.row_example
+
     def messages(self, names: Mapping[str, str] | None = None) -> list[str]:
         """Describe each problem in a sentence; `names` maps storage columns to labels."""
         messages = [

@@ -41,7 +41,7 @@ Events: TypeAlias = dict[tuple[int, str], list[Change]]
 """The changes of each deal and column, oldest first."""
 
 
-def newest_rows(changes: pa.Table | None) -> dict[int, int]:
+def newest_changes(changes: pa.Table | None) -> dict[int, int]:
     """Return the time of the newest row of each deal's changelog."""
     if changes is None or not changes.num_rows:
         return {}
@@ -112,5 +112,5 @@ __all__ = [
     "deletions",
     "events_of",
     "evidently_logged",
-    "newest_rows",
+    "newest_changes",
 ]

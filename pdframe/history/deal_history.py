@@ -29,7 +29,7 @@ from pdframe.history.change_events import (
     Events,
     deletions,
     events_of,
-    newest_rows,
+    newest_changes,
 )
 from pdframe.history.changelog import Change, number_of
 from pdframe.history.inputs import NONE, ReadTimes, column_micros
@@ -103,7 +103,7 @@ def deal_history(
     read = ReadTimes.of(loaded).by_deal()
     states = SnapshotStates(rows, snapshots, OF_DEALS)
     # The changelog of a deal that has disappeared since was read after its newest row.
-    read = {**newest_rows(changes), **read}
+    read = {**newest_changes(changes), **read}
     events = events_of(changes)
     _add_pipelines(states, events, pipelines or {})
     result = states.changes(without={*read} if read else frozenset())

@@ -178,7 +178,8 @@ def forecast(
             f" {now.tz_convert(tz):%Y-%m-%d %H:%M} ({tz})."
         )
     notes = _changelog_notes(self._store, deals)
-    with self._bars("forecast", unit="earlier months", resumes=False) as tick, collect_warnings():
+    bar = self._bars("forecast", unit="earlier months", resumes=False, computes=True)
+    with bar as tick, collect_warnings():
         tick.expect(STEPS if common_sd is None else 0)
         learned = Learned.at(
             deals,

@@ -372,6 +372,11 @@ def history_of_deal(store: Store, deal: int) -> pd.DataFrame:
     return history[history["deal_id"] == deal].reset_index(drop=True)
 
 
+def has_changelog(store: Store, deal: int) -> bool:
+    """Whether the changelog of a deal is cached."""
+    return bool(pc.is_in(pa.scalar(deal), _ids(_read_times(store)["id"])).as_py())
+
+
 def line_history(self: Remembering) -> pd.DataFrame:
     """Return one row per line item and change of a tracked column, from the snapshots that syncs of
     line items take.
@@ -478,6 +483,7 @@ __all__ = [
     "Remembering",
     "as_of",
     "deal_history",
+    "has_changelog",
     "history_of_deal",
     "line_history",
     "stage_visits",

@@ -6,8 +6,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._warnings import collect_warnings, warn
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
 from pdframe.errors import ArgumentError, ResponseError
+from pdframe.fields import name_columns
 from pdframe.frames import Rows, to_arrow
 from pdframe.loaders.base import Connected, FilteredRows, label_rows
 from pdframe.schema import TABLES, Table
@@ -74,9 +76,14 @@ def fetch_deal(account: Connected, number: int) -> pd.DataFrame:
         ) from None
     if not isinstance(data, dict) or data.get("id") != number:
         raise ResponseError(f"The answer for deal {number} is another record.", status=200)
-    rows, problems = to_arrow([data], table, account._syncer.fields(table))
-    problems.warn(table.name)
-    return _labelled(account, rows, table)
+    fields = account._syncer.fields(table)
+    rows, problems = to_arrow([data], table, fields)
+    # No facts: `account.warnings()` counts those of the table of deals.
+    for message in problems.messages(name_columns(fields, table.reserved, problems.cells)):
+        warn(f"{table.name}, {message}", once=True)
+    # The loaders warn of options that are no longer defined, and of names that are not cached.
+    with collect_warnings():
+        return _labelled(account, rows, table)
 
 
 def _where(rows: Rows, column: str, number: int) -> FilteredRows:

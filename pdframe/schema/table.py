@@ -195,6 +195,11 @@ class Table:
             raise TypeError(f"{self.name} is a list: its rows belong to no record.")
         return self.parent
 
+    @property
+    def is_staged(self) -> bool:
+        """Whether the pages of a load are saved as they arrive, so that the next one resumes."""
+        return self.incremental or self.parent is not None or self.sources[0].batch is not None
+
     @cached_property
     def reserved(self) -> frozenset[str]:
         """Names that no custom column may take."""

@@ -17,6 +17,7 @@ from pdframe.api.client import Client, Page
 from pdframe.api.pagination import another_list, paginate
 from pdframe.cache.checkpoint import Checkpoint, CheckpointState, Position
 from pdframe.cache.parts import SortedRun
+from pdframe.cache.server_clock import CLOCK_SKEW
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import PageReader, Problems, to_arrow, unify
@@ -25,7 +26,7 @@ from pdframe.sync.concurrency import map_ordered
 from pdframe.sync.fetch_state import NO_STATES, newest_states
 from pdframe.sync.merge import arrange
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
-from pdframe.sync.plan import DELETIONS_LISTED_FOR, resume_changes, usable_children
+from pdframe.sync.plan import DELETIONS_COMPLETE_FOR, resume_changes, usable_children
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
@@ -122,7 +123,7 @@ class Fetcher:
         position = Position(fetched.began)
         if saved is not None:
             position, reads_deletions = resume_changes(saved)
-            fetched.resume(saved)
+            fetched.resume(saved, self.table.key[0])
             fetched.watermarks = dict(position.marks)
         for number, source in enumerate(self.table.sources):
             cursor = position.cursor if number == position.source else None
@@ -310,9 +311,23 @@ class Fetcher:
                 # They are kept with all columns.
                 complete, _ = unify([deleted], self.table, self.fields)
                 self.keep_deleted(complete, page.server_time)
-        fetched.problems.merge(problems)
+        if problems:
+            self._count_problems(fetched, page, rows, problems)
         self.tick(len(page.rows))
         return rows
+
+    def _count_problems(
+        self, fetched: FetchResult, page: Page, rows: pa.Table, problems: Problems
+    ) -> None:
+        """Add the problems of a page; those of rows that were fetched before are counted once."""
+        keys = rows[self.table.key[0]].to_pylist()
+        if fetched.counted.isdisjoint(keys):
+            fetched.problems.merge(problems)
+        else:
+            fresh, repeated = self.reader.split(page.rows, fetched.counted)
+            fetched.problems.merge(self.reader.typed(fresh)[1])
+            fetched.problems.merge_repeated(self.reader.typed(repeated)[1])
+        fetched.counted.update(keys)
 
 
 def stage_page(
@@ -337,8 +352,6 @@ def stage_page(
         fetched.move_to_run(run)
 
 
-# The server's clock may wander by this much; further back, it is not the account that was cached.
-CLOCK_SKEW = timedelta(minutes=10)
 # Changes are requested from this time on: an earlier one is a mistake of the server.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -366,8 +379,9 @@ class FetchResult:
         Rows on disk, each run in key order.
     staged_states
         The fetch states that were staged with `pages`, if they are children.
-    problems
-        Cells and rows that could not be kept as they are.
+    problems, counted
+        Cells and rows that could not be kept as they are, and the keys of the rows of the pages
+        that had such cells.
     deleted
         Keys of deleted rows.
     watermarks
@@ -389,6 +403,7 @@ class FetchResult:
     runs: list[SortedRun] = field(default_factory=list)
     staged_states: list[pa.Table] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
+    counted: set[Any] = field(default_factory=set)
     deleted: list[Any] = field(default_factory=list)
     watermarks: dict[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
@@ -403,11 +418,14 @@ class FetchResult:
         # In one step: an interruption can happen anywhere, and rows must not be in both.
         self.runs, self.pages, self.staged_states = [*self.runs, run], [], []
 
-    def resume(self, saved: CheckpointState) -> None:
-        """Add the rows that an earlier run staged."""
+    def resume(self, saved: CheckpointState, key: str) -> None:
+        """Add the rows that an earlier run staged; `key` is the column of their keys."""
         self.runs, self.pages = list(saved.runs), list(saved.pages)
         self.resumed_pages = saved.page_count
         self.problems.merge(saved.position.problems)
+        if self.problems:
+            for rows in self.columns([key]):
+                self.counted.update(rows[key].to_pylist())
 
     def resume_children(
         self, saved: CheckpointState | None, outdated: Collection[int], parent_id: str
@@ -481,7 +499,7 @@ def check_clock(page: Page, not_before: datetime | None) -> None:
         raise RestartRequiredError(
             f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}"
         )
-    if page.server_time - not_before > DELETIONS_LISTED_FOR:
+    if page.server_time - not_before > DELETIONS_COMPLETE_FOR:
         raise RestartRequiredError("deletions are listed for 30 days alone")
 
 

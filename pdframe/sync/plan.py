@@ -17,7 +17,8 @@ position that they reached. What is staged is not fetched again, but for this:
 of a fetch of           fetched again after a crash
 ======================  ============================================================================
 a table that was done   by a sync with the same arguments: nothing, for a while (`skip_note`), then
-                        what changed, also where all tables are reloaded (`plan`)
+                        what changed, also where all tables are reloaded (`plan`); everything where
+                        that sync was not tried for three days (`schedule.GIVEN_UP_AFTER`)
 a complete list         what changed since the fetch began; where that is 29 days ago, everything:
                         deletions are listed for 30 days (`resume_position`)
 a short list, of a      all of it: its pages are not staged (`Fetcher.fetch_list`)
@@ -47,6 +48,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.checkpoint import CheckpointState, Position
+from pdframe.cache.deleted_deals import DELETIONS_LISTED_FOR
 from pdframe.cache.parts import SortedRun
 from pdframe.cache.store import Manifest, Stored
 from pdframe.fields import Field
@@ -67,16 +69,16 @@ from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 UP_TO_DATE = "up to date since the interrupted sync"
 WITHIN_METADATA_AGE = "up to date: younger than metadata_age"
+RELOADED = "what changed since the interrupted sync reloaded it"
 CURRENT_NOTES = frozenset({UP_TO_DATE, WITHIN_METADATA_AGE})
 """Notes of tables that a sync skipped because they are up to date."""
 
 # How long the tables of an interrupted sync count as up to date where the account has no `max_age`.
 INTERRUPTED_FOR = timedelta(minutes=15)
 ALWAYS = timedelta(0)
-# The API lists deletions for 30 days: past that, only a full reload finds them.
-DELETIONS_LISTED_FOR = timedelta(days=29)
-# An interrupted reload of several tables resumes for as long as the pages of one table do.
-INTERRUPTED_RELOAD_FOR = DELETIONS_LISTED_FOR
+# The lists have every deletion of so long, and a day less for clocks that differ: past that, only a
+# full reload finds all.
+DELETIONS_COMPLETE_FOR = DELETIONS_LISTED_FOR - timedelta(days=1)
 # An interrupted fetch of children resumes for this long; then its answers are as old as any other.
 CHILDREN_RESUMABLE_FOR = timedelta(days=7)
 
@@ -172,25 +174,37 @@ def plan(
     """
     if manifest is None or table.name in policy.reload_now:
         return Plan("full")
+    note = RELOADED if table.name in policy.reload else ""
     if table.parent is not None:
-        return Plan("incremental")
+        return Plan("incremental", note)
     if policy.full_every is not None and is_old(manifest.full_at, policy.full_every, now):
         # A time ahead of the clock means that the clock was set: it proves nothing.
         return Plan(
             "full", f"reloaded: the last full load is {_days(abs(now - manifest.full_at))} old"
         )
     if table.sources[0].batch is not None:
-        return Plan("incremental")
+        return Plan("incremental", note)
     if schema is None or not table.incremental:
         return Plan("full")
+    reload_rows = policy.options.reload_rows
+    is_short = manifest.rows <= (policy.options.page_size if reload_rows is None else reload_rows)
+    if is_short:
+        # A full load, which takes its turn here, has no row that was deleted before it began.
+        cleared_at = max(manifest.full_at, deletions_merged_at or manifest.full_at)
+        reads_deletions = is_old(cleared_at, policy.deletions_age, now)
+    else:
+        reads_deletions = deletions_merged_at is None or is_old(
+            deletions_merged_at, policy.deletions_age, now
+        )
     full = sum(source.cost for source in table.sources) + (
         table.sources[0].cost if len(table.sources) > 1 else 0
     )
-    changes = sum(source.cost * (1 + source.deletions) for source in table.sources)
-    reload_rows = policy.options.reload_rows
-    most = policy.options.page_size if reload_rows is None else reload_rows
-    if manifest.rows <= most and full <= changes:
-        # The complete table costs no more than its changes and deletions, and proves more.
+    changes = sum(
+        source.cost * (1 + (source.deletions and reads_deletions)) for source in table.sources
+    )
+    if is_short and full <= changes:
+        # The complete table costs no more than what is read of its changes and deletions, and
+        # proves more.
         return Plan("full")
     if any(source.path not in manifest.state for source in table.sources):
         return Plan("full")
@@ -200,22 +214,19 @@ def plan(
         stored = schema.field(field.name) if field.name in schema.names else field
         if stored.type != field.type and not is_unknown(stored):
             return Plan("full")
-    reads_deletions = deletions_merged_at is None or is_old(
-        deletions_merged_at, policy.deletions_age, now
-    )
     known_to = manifest.synced_at
     if reads_deletions and deletions_merged_at is not None:
         # Syncs since then left the lists of deletions unread.
         known_to = min(known_to, max(manifest.full_at, deletions_merged_at))
-    if now - known_to > DELETIONS_LISTED_FOR:
+    if now - known_to > DELETIONS_COMPLETE_FOR:
         return Plan("full", "reloaded: deletions are listed for 30 days alone")
-    return Plan("incremental", reads_deletions=reads_deletions)
+    return Plan("incremental", note, reads_deletions)
 
 
 def resume_position(
     saved: CheckpointState | None,
     began: datetime,
-    resumable_for: timedelta = DELETIONS_LISTED_FOR,
+    resumable_for: timedelta = DELETIONS_COMPLETE_FOR,
 ) -> Position | None:
     """Return where a fetch that begins now continues after an interruption; None: it starts again.
 

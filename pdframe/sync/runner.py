@@ -57,7 +57,7 @@ from pdframe.sync.schedule import (
 from pdframe.sync.table_sync import FETCHED, Outcome, SyncRow, TableSync, sync_row, unable
 
 # A table of that many rows gives memory back after its sync.
-RELEASE_ROWS = 5_000
+RELEASE_AFTER_SYNC_ROWS = 5_000
 Progress = Callable[..., AbstractContextManager[Tick]]
 """Opens a bar, as `pdframe._progress.Bars` does."""
 T = TypeVar("T")
@@ -403,7 +403,7 @@ class Syncer:
             if table.parent is not None:
                 self._note_tokens(name, spent)
         manifest = self.store.usable_manifest(name)
-        if manifest is not None and manifest.rows >= RELEASE_ROWS:
+        if manifest is not None and manifest.rows >= RELEASE_AFTER_SYNC_ROWS:
             # Give its memory back before a frame is made of its rows.
             release_memory()
         return sync_row(self.store, name, outcome, spent, missing)
@@ -414,7 +414,8 @@ class Syncer:
             # Checked again under the lock: another process may have done the work meanwhile.
             if not is_due():
                 return
-            with self._bar(table.name) as tick, self.client.budget.track(table.name):
+            bar = self._bar(table.name, resumes=False)
+            with bar as tick, self.client.budget.track(table.name):
                 fields, options = self.fields(table), self.policy.options
                 fetcher = Fetcher(self.client, table, fields, tick, options)
                 TableSync(table, fetcher, self.store, self.now, self.policy).list_deletions()
@@ -436,7 +437,9 @@ class Syncer:
         except DamagedError:
             return ()
 
-    def _bar(self, name: str, names: Sequence[str] = ()) -> AbstractContextManager[Tick]:
+    def _bar(
+        self, name: str, names: Sequence[str] = (), *, resumes: bool = True
+    ) -> AbstractContextManager[Tick]:
         """Open the bar of a table, which is one of `names` that are loaded."""
         table = TABLES[name]
         place = f"table {names.index(name) + 1} of {len(names)}" if name in names else ""
@@ -446,6 +449,7 @@ class Syncer:
             unit=table.parent.table if table.parent else "rows",
             cost=table.sources[0].cost if table.parent else 0,
             tokens_left=lambda: self.client.budget.tokens_left,
+            resumes=resumes and table.is_staged,
         )
 
     def _children(self, table: Table, tick: Tick) -> ChildrenSync:

@@ -6,24 +6,30 @@ joins the schedule, or is done once more.
 A file says which syncs are under way, and which tables each finished (`begin`, `note_finished`,
 `finish`): where one was interrupted, the next one with the same arguments need not pay again for
 these tables (`plan.skip_note`), nor reload them again (`plan.plan`).
+
+Such a sync is given up when it was not tried for three days (`GIVEN_UP_AFTER`): then the next one
+is another, and reloads every table that it is asked to reload. A reload that costs more tokens than
+a day has goes on each day, or on Monday what began on Friday.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from pdframe._files import seal, unseal, write_atomic
+from pdframe._files import seal, sync_folder, unseal, write_atomic
 from pdframe.cache.store import Store
 from pdframe.errors import CacheError
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import note_if_newer, note_unexplained, outdated_lists
-from pdframe.sync.plan import INTERRUPTED_RELOAD_FOR, Policy, dependencies, in_order, skip_note
+from pdframe.sync.plan import DELETIONS_COMPLETE_FOR, Policy, dependencies, in_order, skip_note
 from pdframe.sync.table_sync import FETCHED, Outcome, SyncRow, sync_row, unable
 
 UNFINISHED = "unfinished.json"
+GIVEN_UP_AFTER = timedelta(days=3)
+_TIMES = ("began", "tried")
 
 
 def request_key(names: Iterable[str], *, full: bool, named: bool) -> str:
@@ -44,8 +50,9 @@ def begin(store: Store, request: str, now: datetime) -> frozenset[str]:
     """Record that a sync is under way; return as `finished_tables`."""
     finished = finished_tables(store, request, now)
     entries = _unfinished(store, now)
+    entry = entries.get(request, {"began": now.isoformat(), "finished": []})
     try:
-        _write(store, {request: {"began": now.isoformat(), "finished": []}} | entries)
+        _write(store, {**entries, request: {**entry, "tried": now.isoformat()}})
     except OSError as error:
         raise CacheError(
             f"The cache folder {store.root} cannot be written: {error.strerror}. No request was"
@@ -60,7 +67,11 @@ def note_finished(store: Store, request: str, name: str, now: datetime) -> None:
     entry = entries.get(request)
     if entry is None or name in entry["finished"]:
         return
-    entries[request] = {**entry, "finished": [*entry["finished"], name]}
+    entries[request] = {
+        **entry,
+        "tried": now.isoformat(),
+        "finished": [*entry["finished"], name],
+    }
     # Without the record, the next sync only costs more.
     with contextlib.suppress(OSError):
         _write(store, entries)
@@ -75,25 +86,33 @@ def finish(store: Store, request: str, now: datetime) -> None:
             _write(store, entries)
         else:
             (store.root / UNFINISHED).unlink(missing_ok=True)
+            sync_folder(store.root)
 
 
 def _unfinished(store: Store, now: datetime) -> dict[str, dict[str, Any]]:
-    """Return the syncs that did not finish, each with when it began and the tables that it
-    finished; without those that are too old to be resumed.
+    """Return the syncs that did not finish, each with when it began, when it was last tried and the
+    tables that it finished; without those that are given up.
     """
     try:
         entries: dict[str, dict[str, Any]] = unseal((store.root / UNFINISHED).read_bytes())["syncs"]
         return {
-            request: entry
-            for request, entry in entries.items()
-            if abs(now - datetime.fromisoformat(entry["began"])) < INTERRUPTED_RELOAD_FOR
+            request: entry for request, entry in entries.items() if not _is_given_up(entry, now)
         }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
+def _is_given_up(entry: dict[str, Any], now: datetime) -> bool:
+    """Whether a sync was not tried for days, or began before the deletions that are still listed: a
+    table that it finished then would miss some.
+    """
+    # Earlier versions did not write when it was tried.
+    began, tried = (datetime.fromisoformat(entry.get(key, entry["began"])) for key in _TIMES)
+    return abs(now - tried) >= GIVEN_UP_AFTER or abs(now - began) >= DELETIONS_COMPLETE_FOR
+
+
 def _write(store: Store, entries: dict[str, dict[str, Any]]) -> None:
-    write_atomic(store.root / UNFINISHED, seal({"syncs": entries}), durable=False)
+    write_atomic(store.root / UNFINISHED, seal({"syncs": entries}))
 
 
 class Schedule:

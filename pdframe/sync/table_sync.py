@@ -428,7 +428,7 @@ class TableSync:
         if self._states is not None:
             # After the rows: a deal without a state is fetched again.
             save_states(self.store, self.table.name, self._states, work.began)
-        if self.table.incremental or self.table.sources[0].batch is not None:
+        if self.table.is_staged:
             # Both: an interrupted reload is older than this sync, and must not be resumed.
             self._checkpoint().drop()
             self._checkpoint(since=before).drop()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdframe import sandbox
+from pdframe import DataWarning, sandbox
 from pdframe.bi.deal_card import Part
 from pdframe.errors import ArgumentError, NotCachedError, ResponseError
 
@@ -166,6 +166,75 @@ def test_a_deal_in_no_list_is_a_card_as_well(account: sandbox.SandboxAccount, ki
         assert dict(card.facts)["status"] == "deleted"
         with pytest.raises(ArgumentError, match=f"The API has no deal {number}"):
             account.deal(number, refresh=True)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_time_that_only_has_bounds_is_not_shown_as_exact(moves: bool) -> None:
+    switches = sandbox.Switches(deleting_moves_update_time=moves)
+    with sandbox.connect(
+        seed=7, deals=60, progress=False, burst=100_000, switches=switches
+    ) as account:
+        account.sync()
+        deals = account.deals(refresh=False, archived=False)
+        number = int(deals.loc[deals["status"] == "open", "id"].iloc[0])
+        account.advance(days=1)
+        account.company_model.delete_deal(number)
+        account.advance(days=2)
+        account.sync("deals")
+        card = account.deal(number)
+        visit, deleted = card.visits.frame.iloc[-1], card.changes.frame.iloc[-1]
+        assert (visit["end"], deleted["event"]) == ("deleted", "deleted")
+        # Snapshots alone show the end of the visit; `update_time` tells the deletion.
+        assert pd.notna(visit["left_after"])
+        assert pd.isna(deleted["time_after"]) == moves
+
+        def shown(time: pd.Timestamp) -> str:
+            return f"{time.tz_convert(account.tz):%Y-%m-%d %H:%M}"
+
+        for text in (repr(card), " ".join(page_of(card).texts)):
+            assert f"by {shown(visit['left_at'])}" in text
+            assert f"about {visit['days']:,.2f}" in text
+            assert shown(visit["entered_at"]) in text
+            assert f"by {shown(visit['entered_at'])}" not in text
+        deletion = shown(deleted["time"]) if moves else f"by {shown(deleted['time'])}"
+        assert dict(card.facts)["deleted"] == deletion
+        assert f"  {deletion}  deleted" in repr(card.changes)
+        assert ("by: " in repr(card.changes)) != moves
+
+
+def test_changes_without_a_changelog_are_unknown_and_not_none(
+    account: sandbox.SandboxAccount,
+) -> None:
+    account.sync()
+    number = int(account.deals(refresh=False)["id"].iloc[0])
+    note = f"account.deal_changes([{number}]) loads it: 20 tokens."
+    seen = repr(account.deal(number).changes)
+    assert note in seen
+    spent = account.tokens_today
+    account.deal_changes([number])
+    assert account.tokens_today - spent == 20
+    assert "changelog" not in repr(account.deal(number).changes)
+    # A deal that no sync has seen.
+    new = account.company_model.add_deal("Just in")
+    empty = account.deal(new).changes
+    assert repr(empty).splitlines()[0] == "Changes (unknown)"
+    assert f"deal_changes([{new}])" in repr(empty)
+    assert len(empty) == 0
+
+
+def test_a_deal_that_is_requested_warns_of_what_does_not_fit(
+    account: sandbox.SandboxAccount,
+) -> None:
+    account.sync()
+    number = int(account.deals(refresh=False, archived=False)["id"].iloc[0])
+    noticed = account.warnings()
+    account.company_model.tables["deals"][number]["probability"] = "high"
+    account.deal(number)
+    with pytest.warns(DataWarning, match="column 'probability': 1 value does not fit"):
+        card = account.deal(number, refresh=True)
+    assert pd.isna(card.frame["probability"].iloc[0])
+    # The facts are those of the table of deals.
+    assert account.warnings().equals(noticed)
 
 
 def test_the_changes_show_what_was_undone(account: sandbox.SandboxAccount) -> None:

@@ -32,7 +32,7 @@ def test_a_bar_of_a_computation_says_what_is_left_and_no_word_of_resuming(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     bars = Bars(True, delay=0, interval=0)
-    with bars("forecast", unit="earlier months", resumes=False) as tick:
+    with bars("forecast", unit="earlier months", resumes=False, computes=True) as tick:
         assert shown(capsys.readouterr().err)[-1] == "forecast: computing"
         tick.expect(24)
         tick(1)
@@ -49,6 +49,15 @@ def test_a_bar_of_a_list_counts_rows(capsys: pytest.CaptureFixture[str]) -> None
     assert last.startswith("deals: 1,500 rows, 00:0")
     assert last.endswith("stop any time: it resumes")
     assert "tokens" not in last
+
+
+def test_a_bar_of_a_list_that_begins_again_says_no_word_of_resuming(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Bars(True, delay=0, interval=0)("tasks", resumes=False) as tick:
+        assert shown(capsys.readouterr().err)[-1] == "tasks: waiting for the first rows"
+        tick(500)
+    assert "resume" not in capsys.readouterr().err
 
 
 def test_a_short_load_shows_no_bar(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import pytest
 import pdframe
 from pdframe import DataWarning, sandbox
 from pdframe._warnings import collect_warnings
-from pdframe.errors import ResponseError
+from pdframe.errors import AccessError, ResponseError
 from tests.helpers.scripted_server import Reply, Scripted, Seen, data, fail
 
 COLUMNS = ["table", "column", "kind", "count", "example", "first_seen"]
@@ -102,6 +102,17 @@ def test_an_account_without_facts_has_an_empty_frame(server: Scripted, tmp_path:
     assert list(rows.columns) == COLUMNS
     assert len(rows) == 0
     assert str(rows["first_seen"].dtype) == "datetime64[us, UTC]"
+
+
+def test_a_new_account_has_an_empty_frame_without_a_request(
+    server: Scripted, tmp_path: Path
+) -> None:
+    with connect(server, tmp_path) as account:
+        rows = account.warnings()
+        assert (list(rows.columns), len(rows)) == (COLUMNS, 0)
+        assert account.tokens_today == 0
+    assert server.seen == []
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_file_is_begun_again(server: Scripted, tmp_path: Path) -> None:
@@ -197,6 +208,7 @@ def test_a_repair_that_fails_says_what_failed(
             account.stages()
     notes = [str(warning.message) for warning in caught] or refused.value.__notes__
     assert [note for note in notes if "cached files of 'stages' are deleted" in note] == notes
+    assert "its next load requests what the API has" in notes[0]
     account.server.faults = None
     assert len(account.stages()) > 0
 
@@ -253,3 +265,52 @@ def test_a_load_of_records_that_an_error_ends_says_what_its_kept_rows_lack(
         (text,) = said(load)
         assert "'actor_user_id': 1 value does not fit" in text
         assert len(server.seen) == 1 + 3 + 1
+
+
+def person(number: int, marketing: object = "no", owner: object = 1) -> dict[str, object]:
+    return {"id": number, "name": "Ann", "owner_id": owner, "add_time": marketing}
+
+
+def test_a_row_that_is_read_twice_counts_once(server: Scripted, tmp_path: Path) -> None:
+    """A list that grows while it is read repeats rows on its next page."""
+    first, second = (
+        [person(1, "x"), person(2, "y")],
+        [person(2, "y"), person(3, "z"), {"name": "no id"}, person(1, "x", owner="who")],
+    )
+    server.replies += [data([]), data(first, "more"), data(second)]
+    with connect(server, tmp_path) as account:
+        said(account.persons)
+        rows = account.warnings().set_index(["table", "kind", "column"])["count"]
+        misfit, left_out = "does not fit its type", "row left out"
+        assert rows["persons", misfit, "add_time"] == 3
+        # A row that was edited meanwhile has a problem that it had not.
+        assert rows["persons", misfit, "owner_id"] == 1
+        assert rows["persons", left_out].tolist() == [1]
+        assert account.persons(refresh=False)["id"].tolist() == [1, 2, 3]
+
+
+def test_a_fact_with_another_count_is_said_once(server: Scripted, tmp_path: Path) -> None:
+    server.replies += [data(BAD), data([*BAD, {**BAD[1], "id": 3}])]
+    with connect(server, tmp_path) as account:
+        columns = ["id", "order_nr"]
+        (text,) = said(lambda: account.stages(columns=columns))
+        assert "2 values do not fit" in text
+        assert said(lambda: account.stages(columns=columns, refresh="full")) == []
+        counts = account.warnings().set_index("column")["count"]
+        assert counts["order_nr"] == 3
+
+
+def test_a_row_that_an_interrupted_load_had_read_counts_once(
+    server: Scripted, tmp_path: Path
+) -> None:
+    one, two = (person(number, "x") | {"update_time": "2026-06-30T10:00:00Z"} for number in (1, 2))
+    server.replies += [data([]), data([one], "more"), fail(403, "Not today.")]
+    with connect(server, tmp_path) as account:
+        with pytest.raises(AccessError):
+            account.persons()
+        # The rest of the list; then what changed since it began.
+        server.replies += [data([two]), data([one, two])]
+        (text,) = said(account.persons)
+        assert "'add_time': 2 values do not fit" in text
+        assert account.warnings()["count"].tolist() == [2]
+        assert server.replies == []

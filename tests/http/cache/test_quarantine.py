@@ -93,8 +93,26 @@ def test_the_warning_names_the_file_and_what_is_done_and_kept(
     assert message == (
         f"The cached file {part} cannot be trusted: it has 4 bytes, and"
         f" {part.stat().st_size:,} were written. The cached files of 'deal_fields' are deleted, and"
-        " what the API has is loaded again. All other tables are kept."
+        " its next load requests what the API has. All other tables are kept."
     )
+
+
+def test_the_warning_of_what_is_requested_record_by_record_promises_no_load_of_all(
+    account: sandbox.SandboxAccount,
+) -> None:
+    first, second = account.deals()["id"].iloc[:2].tolist()
+    account.deal_changes([first, second])
+    for name in ("deal_changes.parents", "deal_changes"):
+        damage(account, name)
+        account.server.reset_stats()
+        with pytest.warns(
+            DataWarning, match="each of its records is requested again by the next call that asks"
+        ):
+            account.deal_changes([first])
+        # The other one is not loaded again before it is asked for.
+        assert len(account.server.requests) == 1
+        account.deal_changes([second])
+        assert len(account.server.requests) == 2
 
 
 def test_nothing_is_deleted_without_the_api(account: sandbox.SandboxAccount) -> None:

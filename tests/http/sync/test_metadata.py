@@ -323,6 +323,43 @@ def test_deletions_that_only_deals_deleted_read_are_read_again_by_a_sync() -> No
         assert deal not in account.deals(refresh=False)["id"].tolist()
 
 
+def test_deals_of_one_page_cost_what_is_due_of_their_changes_and_deletions() -> None:
+    switches = sandbox.Switches(deleting_moves_update_time=False)
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", switches=switches, burst=100_000, progress=False
+    ) as account:
+        account.sync()
+
+        def synced() -> tuple[str, int, int]:
+            """How the next sync loads deals, the rows that it removes, and its tokens."""
+            row = account.sync().set_index("table").loc["deals"]
+            return row["mode"], int(row["removed"]), int(row["tokens"])
+
+        def expected() -> int:
+            return int(account.estimate().set_index("table")["tokens"]["deals"])
+
+        def let_a_day_pass() -> None:
+            store = store_of(account)
+            a_day_ago = datetime.now(UTC) - timedelta(hours=25)
+            store.publish(replace(store.manifest("deals"), full_at=a_day_ago))
+            # A full load reads them where it lacks a cached row.
+            deleted = store.manifest("deals.deleted")
+            if deleted is not None:
+                aged = dict.fromkeys(deleted.state, a_day_ago.isoformat())
+                store.publish(replace(deleted, state=aged))
+
+        assert (expected(), synced()) == (30, ("incremental", 0, 30))
+        let_a_day_pass()
+        # Both lists and the second look at the first cost less than changes and deletions.
+        assert (expected(), synced()) == (40, ("full", 0, 40))
+        assert (expected(), synced()) == (30, ("incremental", 0, 30))
+        deal = int(account.deals(refresh=False, archived=False)["id"].iloc[0])
+        account.company_model.delete_deal(deal)
+        assert synced() == ("incremental", 0, 30)
+        let_a_day_pass()
+        assert synced()[:2] == ("full", 1)
+
+
 def test_deletions_that_no_list_shows_any_more_make_a_sync_by_name_reload() -> None:
     with sandbox.connect(
         seed=3,

@@ -514,7 +514,9 @@ def test_a_damaged_file_is_loaded_again_with_a_warning(account: sandbox.SandboxA
     part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     with pytest.raises(DamagedError, match="cannot be trusted"):
         account.deals(refresh=False)
-    with pytest.warns(DataWarning, match=r"files of 'deals' are deleted, and .* is loaded again"):
+    with pytest.warns(
+        DataWarning, match=r"files of 'deals' are deleted, and its next load requests"
+    ):
         row = account.sync("deals").set_index("table").loc["deals"]
     assert not list(account.cache_path.glob("*.aside-*"))
     assert (row["mode"], row["note"]) == (

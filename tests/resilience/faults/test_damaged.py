@@ -167,7 +167,7 @@ def test_a_loader_that_meets_damage_loads_again_and_says_so(
             getattr(account, asking)(refresh=False)
         with pytest.warns(
             pdframe.DataWarning,
-            match=rf"files of '{table}' are deleted, and what the API has is loaded again",
+            match=rf"files of '{table}' are deleted, and its next load requests what the API has",
         ):
             getattr(account, asking)()
         assert not list(account.cache_path.glob("*.aside-*"))
