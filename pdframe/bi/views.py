@@ -104,8 +104,6 @@ WHERE NOT h.is_deleted
     END
     AND m.month_start <= (SELECT MAX(CAST(as_of_date AS DATE)) FROM meta_export)""",
 )
-# A deal without a changelog is unknown before the sync that shows it first: a month end before the
-# first sync would have the deals with a changelog alone. A deal of a later sync is newer.
 
 _OPEN_PIPELINE = View(
     "v_open_pipeline",

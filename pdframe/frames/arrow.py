@@ -28,10 +28,10 @@ from pdframe.frames.convert import (
     objects_in,
     uncollected,
 )
+from pdframe.frames.slots import CUSTOM, Slots, Values, as_dict
 from pdframe.schema import Table
 from pdframe.schema.types import ANY, ID, JSON, TEXT_ID, Type
 
-CUSTOM = "custom_fields"
 _NULL = type(None)
 _UNKNOWN: Mapping[bytes | str, bytes | str] = {b"pdframe": b"unknown"}
 
@@ -465,9 +465,6 @@ def _text_of(value: Any) -> str | None:
         return str(value)
 
 
-Values = dict[str, Sequence[Any]]
-
-
 class PageReader:
     """Reads the pages of one list.
 
@@ -487,7 +484,7 @@ class PageReader:
         self._layout = Layout(table, fields)
         self._keys: dict[str, None] = {}
         self._bag_keys: dict[str, None] = {}
-        self._slots: _Slots | None = None
+        self._slots: Slots | None = None
 
     def decode(self, body: bytes) -> dict[str, Any] | None:
         """Return the JSON object of an answer with its rows as structs; None where they do not fit,
@@ -515,12 +512,12 @@ class PageReader:
             if slots is None or not (rows and isinstance(rows[0], slots.row)):
                 # Another thread may have decoded them before other keys replaced the structs.
                 outdated = bool(rows) and isinstance(rows[0], msgspec.Struct)
-                objects = [_as_dict(row) for row in rows] if outdated else rows
+                objects = [as_dict(row) for row in rows] if outdated else rows
                 self._learn(objects)
                 return _type_objects(objects, self._layout)
             tops, bags = slots.columns(rows)
             if not all(self._is_key(name, tops) for name in self._table.key):
-                return _type_objects([_as_dict(row) for row in rows], self._layout)
+                return _type_objects([as_dict(row) for row in rows], self._layout)
             problems = Problems()
             return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 
@@ -529,7 +526,7 @@ class PageReader:
     ) -> tuple[Sequence[Any], Sequence[Any]]:
         """Split rows of a page into those whose key is none of `keys`, and the others."""
         name = self._table.key[0]
-        objects = [_as_dict(row) if isinstance(row, msgspec.Struct) else row for row in rows]
+        objects = [as_dict(row) if isinstance(row, msgspec.Struct) else row for row in rows]
         known = [
             isinstance(row, dict) and isinstance(key := row.get(name), int | str) and key in keys
             for row in objects
@@ -556,7 +553,7 @@ class PageReader:
         ):
             return
         try:
-            self._slots = _Slots(list(self._keys), list(self._bag_keys))
+            self._slots = Slots(list(self._keys), list(self._bag_keys))
         except ValueError:  # a key that JSON must escape, or that UTF-8 cannot hold
             self._slots = None
 
@@ -570,45 +567,3 @@ class PageReader:
                 and max(values) < 2**63
             )
         return column.type is TEXT_ID and all(isinstance(value, str) and value for value in values)
-
-
-class _Slots:
-    """Structs with a slot for each key of a row, and of its custom fields."""
-
-    def __init__(self, keys: Sequence[str], bag_keys: Sequence[str]) -> None:
-        self._keys, self._bag_keys = keys, bag_keys
-        self._bag = _slotted("Custom", dict.fromkeys(bag_keys, Any))
-        self.row = _slotted(
-            "Row", {key: self._bag | None if key == CUSTOM else Any for key in keys}
-        )
-        self._nothing = msgspec.structs.astuple(self._bag())
-        rows = list[self.row]  # type: ignore[name-defined]
-        answer = msgspec.defstruct(
-            "Answer", [("data", rows), ("success", Any, None), ("additional_data", Any, None)]
-        )
-        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(answer)
-
-    def columns(self, rows: Sequence[Any]) -> tuple[Values, Values]:
-        """Return the values of rows and of custom fields by key, one a row."""
-        astuple = msgspec.structs.astuple
-        tops: Values = dict(zip(self._keys, zip(*map(astuple, rows), strict=True), strict=True))
-        if CUSTOM not in tops:
-            return tops, {}
-        bags = (self._nothing if bag is None else astuple(bag) for bag in tops.pop(CUSTOM))
-        return tops, dict(zip(self._bag_keys, zip(*bags, strict=True), strict=False))
-
-
-def _as_dict(slotted: msgspec.Struct) -> dict[str, Any]:
-    """Turn a row and its custom fields into dicts; leave the values of their cells unchanged."""
-    values = zip(slotted.__struct_encode_fields__, msgspec.structs.astuple(slotted), strict=True)
-    return {
-        key: _as_dict(value) if isinstance(value, msgspec.Struct) else value
-        for key, value in values
-    }
-
-
-def _slotted(name: str, kinds: dict[str, Any]) -> type[msgspec.Struct]:
-    fields = [(f"k{number}", kind, None) for number, kind in enumerate(kinds.values())]
-    names = {f"k{number}": key for number, key in enumerate(kinds)}
-    # Without cycles, so the garbage collector need not track them.
-    return msgspec.defstruct(name, fields, rename=names, forbid_unknown_fields=True, gc=False)

@@ -57,8 +57,8 @@ def refuse_young(known: Known) -> None:
         closed, won = _counts(known)
         raise InsufficientDataError(
             f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,}"
-            f" were closed and {won:,} won by {_day(known.as_of, known.tz)}. Use metrics.deal_aging, or a"
-            " later as_of."
+            f" were closed and {won:,} won by {_day(known.as_of, known.tz)}. Use"
+            " metrics.deal_aging, or a later as_of."
         )
 
 
@@ -88,7 +88,8 @@ def notes_of(known: Known) -> Iterator[str]:
     if idle > _IDLE:
         yield (
             f"nothing changed in the {idle // DAY:,} days before as_of: the newest change in the"
-            f" frames is of {_day(known.newest, known.tz)}. Load the frames again, or pass an earlier as_of."
+            f" frames is of {_day(known.newest, known.tz)}. Load the frames again, or pass an"
+            " earlier as_of."
         )
     unknown = known.unseen_share
     if unknown > 0.5:

@@ -1,5 +1,5 @@
-"""The rows of a forecast: open deals at a time, their outcomes, and the probabilities of winning and
-losing within horizons.
+"""The rows of a forecast: open deals at a time, their outcomes, and the probabilities of winning
+and losing within horizons.
 
 Times are microseconds since 1970 UTC, days are days since 1970, horizons are microseconds from the
 time at which a deal was observed.

@@ -1,8 +1,9 @@
 """The features of an open deal in an interval of the future, each as the number of a level.
 
 Days and months are those of UTC: beside bounds that are weeks apart, the hours to the company's own
-day are little, and the same deals have the same features in every timezone. A feature is what was known of the deal when it was observed; the intervals that follow differ by
-their number, and by where they lie against the expected close and in the calendar.
+day are little, and the same deals have the same features in every timezone. A feature is what was
+known of the deal when it was observed; the intervals that follow differ by their number, and by
+where they lie against the expected close and in the calendar.
 """
 
 from __future__ import annotations

@@ -13,12 +13,13 @@ import pandas as pd
 
 from pdframe._warnings import collect_warnings
 from pdframe.metrics._arguments import local_days
+from pdframe.metrics._survival import Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import check_seed, refuse_long, refuse_young
 from pdframe.metrics.forecasting._method import Fitted, Method
 from pdframe.metrics.forecasting.cells import Cells
 from pdframe.metrics.forecasting.common_sd import CommonSd, PastTotals, estimate
-from pdframe.metrics.forecasting.drift import drift_note
+from pdframe.metrics.forecasting.drift import drift_notes
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.money import Money
@@ -53,7 +54,7 @@ class Learned:
         self._past = PastTotals(method, seed)
         self._fitted: Fitted | None = None
         self._spread: CommonSd | None = None
-        self._drift: dict[int, str | None] = {}
+        self._drift: dict[tuple[int, ...], list[str]] = {}
         self._outlook: tuple[Any, Outlook] | None = None
         self._learning = threading.RLock()
 
@@ -125,12 +126,13 @@ class Learned:
                 self._spread = estimate(self.known, self._past, step)
             return self._spread
 
-    def drift_note(self, horizon: int) -> str | None:
-        """Return the warning of a changed win rate, as `drift.drift_note` gives it."""
+    def drift_notes(self, horizons: Ints) -> list[str]:
+        """Return the warning of a changed win rate, if any, as `drift.drift_notes` gives it."""
+        which = tuple(horizons.tolist())
         with self._learning:
-            if horizon not in self._drift:
-                self._drift[horizon] = drift_note(self.known, self._past, horizon)
-            return self._drift[horizon]
+            if which not in self._drift:
+                self._drift[which] = drift_notes(self.known, self._past, horizons)
+            return self._drift[which]
 
 
 __all__ = ["Learned", "Outlook"]
