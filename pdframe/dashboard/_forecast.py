@@ -173,7 +173,7 @@ def forecast(data: Data, state: State) -> View:
             "Open deals" if is_converted else f"Open deals, {state.currency}",
             count(months["deals_open"].max()),
         ),
-        record_figure(record),
+        record_figure(record, state.currency),
     ]
     notes.add(*outside_of_range(months, "Expected"))
     by_month = table(

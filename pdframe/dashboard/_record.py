@@ -97,18 +97,19 @@ def outside_of_range(rows: pd.DataFrame, what: str) -> tuple[str, ...]:
     )
 
 
-def record_figure(rows: pd.DataFrame | None) -> Figure:
+def record_figure(rows: pd.DataFrame | None, currency: str | None) -> Figure:
     """Return how often the actual was within the range of 8 in 10; a forecast that was issued after
     the first day of its month knew a part of it, and does not count.
     """
+    label = f"Record of the forecast, {currency}"
     if rows is None:
-        return Figure("Record of the forecast", "none yet", note=_NONE)
+        return Figure(label, "none yet", note=_NONE)
     rows = rows[_issued(rows, rows).dt.normalize() <= rows["period"]]
     if rows.empty:
-        return Figure("Record of the forecast", "none yet", note=_LATE)
+        return Figure(label, "none yet", note=_LATE)
     right = int(rows["covered"].sum())
     return Figure(
-        "Record of the forecast",
+        label,
         f"{right:,} of {len(rows):,}",
         note="months were within the range that was forecast; 8 of 10 should be",
     )

@@ -285,5 +285,5 @@ def test_no_key_figure_is_left_out(figures: dict[tuple[str, str], Figure]) -> No
         "Events",
         "Deals with events",
         "Expected 2026-07 to 2026-09, EUR",
-        "Record of the forecast",
+        "Record of the forecast, EUR",
     }

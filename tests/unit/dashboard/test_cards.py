@@ -79,9 +79,10 @@ def test_the_record_counts_months_that_were_forecast_before_they_began() -> None
     rows = pd.DataFrame({"as_of": issued, "covered": [False, True]})
     rows = rows.assign(period=pd.Timestamp("2026-07-01"))
     rows.attrs["tz"] = "Europe/Tallinn"
-    assert record_figure(rows).value == "0 of 1"
-    assert "none was forecast before it began" in record_figure(rows.tail(1)).note
-    assert record_figure(None).value == "none yet"
+    assert record_figure(rows, "EUR").value == "0 of 1"
+    assert "none was forecast before it began" in record_figure(rows.tail(1), "EUR").note
+    assert record_figure(None, "EUR").value == "none yet"
+    assert record_figure(rows, "EUR").label == "Record of the forecast, EUR"
 
 
 @pytest.mark.parametrize(
