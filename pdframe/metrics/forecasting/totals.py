@@ -347,9 +347,11 @@ def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:
 
 def _remarks(setup: Setup, totals: tuple[Ints, Ints], learned: Learned) -> list[str]:
     """Return what the reader of a forecast must know of it."""
+    # To the last instant, as `forecast_deals` counts: so both judge the same, once.
+    to_until = setup.revenue.cells.horizons[-1:] - 1
     return [
         *notes_of_data(setup),
-        *learned.drift_notes(setup.revenue.cells.horizons[-1:]),
+        *learned.drift_notes(to_until),
         *_of_range(setup, totals),
         *_of_whale(setup, totals, learned.seed),
     ]
