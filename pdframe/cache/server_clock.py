@@ -28,17 +28,13 @@ def server_now(store: Store) -> datetime:
                 clocks.append(manifest.server_clock)
             elif manifest.server_time is not None:
                 earlier.append((manifest.server_time, manifest.synced_at))
-    if clocks:
-        return _since(max(clocks, key=lambda clock: clock[1]), now)
     # An earlier version kept the time of a load's first page: of a load that was resumed it is too
     # early, so the latest one counts.
-    return max((_since(clock, now) for clock in earlier), default=now)
-
-
-def _since(clock: tuple[datetime, datetime], now: datetime) -> datetime:
-    """Return the server's time of an answer, plus the time since."""
-    server_time, answered_at = clock
-    return server_time + max(now - answered_at, timedelta(0))
+    known = [max(clocks, key=lambda clock: clock[1])] if clocks else earlier
+    return max(
+        (server_time + max(now - answered, timedelta(0)) for server_time, answered in known),
+        default=now,
+    )
 
 
 def days_of(store: Store, tz: str) -> dict[str, str]:

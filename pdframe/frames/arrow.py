@@ -6,9 +6,7 @@ are decoded into structs with a slot for each key, which takes half the time of 
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from pdframe._values import UnfitError, any_text, clean
+from pdframe._values import clean
 from pdframe.fields import MAIN, Field, column_types, custom_fields
 from pdframe.frames.convert import (
     Cells,
@@ -28,10 +26,11 @@ from pdframe.frames.convert import (
     objects_in,
     uncollected,
 )
-from pdframe.frames.slots import CUSTOM, Slots, Values, as_dict
+from pdframe.frames.retype import parsed, retyped, text_of
 from pdframe.schema import Table
-from pdframe.schema.types import ANY, ID, JSON, TEXT_ID, Type
+from pdframe.schema.types import ANY, ID, TEXT_ID, Type
 
+CUSTOM = "custom_fields"
 _NULL = type(None)
 _UNKNOWN: Mapping[bytes | str, bytes | str] = {b"pdframe": b"unknown"}
 
@@ -367,7 +366,7 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     unknown: Unknown = {}
     for field in layout.chosen:
         if len(field.parts) > 1 and field.code in stored and is_unknown(stored[field.code]):
-            values = [_parsed(value) for value in part[field.code].to_pylist()]
+            values = [parsed(value) for value in part[field.code].to_pylist()]
             columns |= build_columns(
                 _field_cells(values, [None] * len(values), field, unknown), problems.add_cell
             )
@@ -379,7 +378,7 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
         elif str(stored[name].type) == str(kind.storage):
             columns[name] = part[name]
         else:
-            columns[name] = _retyped(
+            columns[name] = retyped(
                 part[name], kind, stored[name], partial(problems.add_cell, name)
             )
     rest = [field for field in part.schema if field.name not in layout.kinds]
@@ -392,51 +391,6 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     return pa.Table.from_arrays(
         [*ordered, *(part[field.name] for field in rest), *named.values()], schema=schema
     )
-
-
-def _parsed(text: str | None) -> Any:
-    """Return the list or object that a text of an unknown column stands for, else the text itself:
-    a number stays text, since a float is not exact.
-    """
-    if text is None or not text.startswith(("[", "{")):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _retyped(
-    column: pa.ChunkedArray, kind: Type, stored: pa.Field, unfit: Callable[[object], None]
-) -> pa.Array | pa.ChunkedArray:
-    """Return a stored column in the type that is declared now, with the readers for values of the
-    API.
-    """
-    if not pa.types.is_string(stored.type):
-        # A cast to a flag or a time guesses (7 as true), and so does a cast from one to a number.
-        guesses = any(
-            pa.types.is_boolean(one) or pa.types.is_temporal(one)
-            for one in (stored.type, kind.storage)
-        )
-        if pa.types.is_string(kind.storage) or not guesses:
-            with contextlib.suppress(pa.ArrowException):
-                return column.cast(kind.storage)
-        return build(
-            [None if value is None else _plain(value) for value in column.to_pylist()], kind, unfit
-        )
-    values = column.to_pylist()
-    return build(
-        values
-        if kind.name != JSON.name and pa.types.is_string(kind.storage)
-        else [_parsed(value) for value in values],
-        kind,
-        unfit,
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Return a stored value as a JSON value."""
-    return value if isinstance(value, bool | int | float | str | list | dict) else str(value)
 
 
 def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -454,15 +408,11 @@ def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
         elif column.type == field.type:
             columns.append(column)
         else:
-            columns.append(pa.array([_text_of(value) for value in column.to_pylist()], pa.string()))
+            columns.append(pa.array([text_of(value) for value in column.to_pylist()], pa.string()))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _text_of(value: Any) -> str | None:
-    try:
-        return None if value is None else any_text(_plain(value))
-    except UnfitError:
-        return str(value)
+Values = dict[str, Sequence[Any]]
 
 
 class PageReader:
@@ -484,7 +434,7 @@ class PageReader:
         self._layout = Layout(table, fields)
         self._keys: dict[str, None] = {}
         self._bag_keys: dict[str, None] = {}
-        self._slots: Slots | None = None
+        self._slots: _Slots | None = None
 
     def decode(self, body: bytes) -> dict[str, Any] | None:
         """Return the JSON object of an answer with its rows as structs; None where they do not fit,
@@ -512,12 +462,12 @@ class PageReader:
             if slots is None or not (rows and isinstance(rows[0], slots.row)):
                 # Another thread may have decoded them before other keys replaced the structs.
                 outdated = bool(rows) and isinstance(rows[0], msgspec.Struct)
-                objects = [as_dict(row) for row in rows] if outdated else rows
+                objects = [_as_dict(row) for row in rows] if outdated else rows
                 self._learn(objects)
                 return _type_objects(objects, self._layout)
             tops, bags = slots.columns(rows)
             if not all(self._is_key(name, tops) for name in self._table.key):
-                return _type_objects([as_dict(row) for row in rows], self._layout)
+                return _type_objects([_as_dict(row) for row in rows], self._layout)
             problems = Problems()
             return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 
@@ -526,7 +476,7 @@ class PageReader:
     ) -> tuple[Sequence[Any], Sequence[Any]]:
         """Split rows of a page into those whose key is none of `keys`, and the others."""
         name = self._table.key[0]
-        objects = [as_dict(row) if isinstance(row, msgspec.Struct) else row for row in rows]
+        objects = [_as_dict(row) if isinstance(row, msgspec.Struct) else row for row in rows]
         known = [
             isinstance(row, dict) and isinstance(key := row.get(name), int | str) and key in keys
             for row in objects
@@ -553,7 +503,7 @@ class PageReader:
         ):
             return
         try:
-            self._slots = Slots(list(self._keys), list(self._bag_keys))
+            self._slots = _Slots(list(self._keys), list(self._bag_keys))
         except ValueError:  # a key that JSON must escape, or that UTF-8 cannot hold
             self._slots = None
 
@@ -567,3 +517,45 @@ class PageReader:
                 and max(values) < 2**63
             )
         return column.type is TEXT_ID and all(isinstance(value, str) and value for value in values)
+
+
+class _Slots:
+    """Structs with a slot for each key of a row, and of its custom fields."""
+
+    def __init__(self, keys: Sequence[str], bag_keys: Sequence[str]) -> None:
+        self._keys, self._bag_keys = keys, bag_keys
+        self._bag = _slotted("Custom", dict.fromkeys(bag_keys, Any))
+        self.row = _slotted(
+            "Row", {key: self._bag | None if key == CUSTOM else Any for key in keys}
+        )
+        self._nothing = msgspec.structs.astuple(self._bag())
+        rows = list[self.row]  # type: ignore[name-defined]
+        answer = msgspec.defstruct(
+            "Answer", [("data", rows), ("success", Any, None), ("additional_data", Any, None)]
+        )
+        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(answer)
+
+    def columns(self, rows: Sequence[Any]) -> tuple[Values, Values]:
+        """Return the values of rows and of custom fields by key, one a row."""
+        astuple = msgspec.structs.astuple
+        tops: Values = dict(zip(self._keys, zip(*map(astuple, rows), strict=True), strict=True))
+        if CUSTOM not in tops:
+            return tops, {}
+        bags = (self._nothing if bag is None else astuple(bag) for bag in tops.pop(CUSTOM))
+        return tops, dict(zip(self._bag_keys, zip(*bags, strict=True), strict=False))
+
+
+def _as_dict(slotted: msgspec.Struct) -> dict[str, Any]:
+    """Turn a row and its custom fields into dicts; leave the values of their cells unchanged."""
+    values = zip(slotted.__struct_encode_fields__, msgspec.structs.astuple(slotted), strict=True)
+    return {
+        key: _as_dict(value) if isinstance(value, msgspec.Struct) else value
+        for key, value in values
+    }
+
+
+def _slotted(name: str, kinds: dict[str, Any]) -> type[msgspec.Struct]:
+    fields = [(f"k{number}", kind, None) for number, kind in enumerate(kinds.values())]
+    names = {f"k{number}": key for number, key in enumerate(kinds)}
+    # Without cycles, so the garbage collector need not track them.
+    return msgspec.defstruct(name, fields, rename=names, forbid_unknown_fields=True, gc=False)

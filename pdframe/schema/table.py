@@ -195,7 +195,7 @@ class Table:
             raise TypeError(f"{self.name} is a list: its rows belong to no record.")
         return self.parent
 
-    @property
+    @cached_property
     def is_staged(self) -> bool:
         """Whether the pages of a load are saved as they arrive, so that the next one resumes."""
         return self.incremental or self.parent is not None or self.sources[0].batch is not None

@@ -311,7 +311,7 @@ class Fetcher:
                 # They are kept with all columns.
                 complete, _ = unify([deleted], self.table, self.fields)
                 self.keep_deleted(complete, page.server_time)
-        if problems:
+        if problems.cells or problems.rows:
             self._count_problems(fetched, page, rows, problems)
         self.tick(len(page.rows))
         return rows
