@@ -209,8 +209,9 @@ def apply(
         return Results({}, {})
     context = multiprocessing.get_context("spawn")
     ended, lifeline = context.Pipe(duplex=False)
+    slots = min(workers, len(tasks))
     pool = ProcessPoolExecutor(
-        min(workers, len(tasks)),
+        slots,
         mp_context=context,
         initializer=_end_with_parent,
         initargs=(ended,),
@@ -223,14 +224,17 @@ def apply(
             waiting = tasks
             while waiting or running:
                 # The next account of a lane follows when its last one answered: what a process has
-                # finished is here when it is killed.
+                # finished is here when it is killed. The longest lane goes first, since it ends
+                # last; the pool's queue, which knows no lanes, stays empty.
+                waiting.sort(key=len, reverse=True)
+                free = slots - len(running)
                 try:
-                    for (name, how), *rest in waiting:
+                    for (name, how), *rest in waiting[:free]:
                         running[pool.submit(_run_one, work, name, how)] = rest
+                    waiting = waiting[free:]
                 except BrokenProcessPool as error:
-                    broken = error
+                    broken, waiting = error, []
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                waiting = []
                 for future in finished:
                     rest = running.pop(future)
                     try:

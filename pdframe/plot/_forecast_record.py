@@ -62,8 +62,16 @@ def past_forecasts(
     result = pd.DataFrame({"period": calendar.first_days(rows, of="record")})
     for name in OF_RECORD[1:]:
         result[name] = style.numbers(rows, name)
-    result["at"] = pd.NaT if at is None else calendar.naive_times(rows, at, of="record")
+    result["at"] = pd.NaT if at is None else _local_times(rows, at, record.attrs.get("tz"))
     return result.dropna(subset=["p10", "p90"])
+
+
+def _local_times(rows: pd.DataFrame, column: str, tz: Any) -> pd.Series[Any]:
+    """Return times as the company's clock showed them."""
+    times = rows[column]
+    if isinstance(tz, str) and getattr(times.dtype, "tz", None) is not None:
+        rows = rows.assign(**{column: times.dt.tz_convert(tz)})
+    return calendar.naive_times(rows, column, of="record")
 
 
 def _same_group(record: pd.DataFrame, forecast: pd.DataFrame) -> Any:
@@ -78,14 +86,16 @@ def _same_group(record: pd.DataFrame, forecast: pd.DataFrame) -> Any:
 
 def last_forecasts(past: pd.DataFrame, kind: calendar.Periods) -> pd.DataFrame:
     """Return one row a period: the last forecast before it began, else the first one after; `late`
-    says of which kind it is. A late one knew a part of what it forecast.
+    says whether that was after its first day, in the company's timezone: it knew a part of what it
+    forecast.
     """
     if not len(past):
         return past.assign(late=pd.Series([], dtype="bool"))
-    # A forecast of the evening before the first is before it in every zone by this much.
-    late = (past["at"] - past["period"]).dt.total_seconds().fillna(0.0) - 14 * 3600
-    rank = np.where(late > 0, late, -1e12 - late)
-    ordered = past.assign(rank=rank, late=late > 0).sort_values(["period", "rank"], kind="stable")
+    after = (past["at"] - past["period"]).dt.total_seconds().fillna(0.0)
+    rank = np.where(after > 0, after, -1e12 - after)
+    # On its first day nothing of a period is known yet.
+    late = past["at"].dt.normalize() > past["period"]
+    ordered = past.assign(rank=rank, late=late).sort_values(["period", "rank"], kind="stable")
     return ordered.drop_duplicates("period").tail(_LATEST).reset_index(drop=True)
 
 

@@ -188,9 +188,9 @@ def plan(
         return Plan("full")
     reload_rows = policy.options.reload_rows
     is_short = manifest.rows <= (policy.options.page_size if reload_rows is None else reload_rows)
+    # A full load has no row that was deleted before it began.
+    cleared_at = max(manifest.full_at, deletions_merged_at or manifest.full_at)
     if is_short:
-        # A full load, which takes its turn here, has no row that was deleted before it began.
-        cleared_at = max(manifest.full_at, deletions_merged_at or manifest.full_at)
         reads_deletions = is_old(cleared_at, policy.deletions_age, now)
     else:
         reads_deletions = deletions_merged_at is None or is_old(
@@ -215,9 +215,9 @@ def plan(
         if stored.type != field.type and not is_unknown(stored):
             return Plan("full")
     known_to = manifest.synced_at
-    if reads_deletions and deletions_merged_at is not None:
+    if reads_deletions and any(source.deletions for source in table.sources):
         # Syncs since then left the lists of deletions unread.
-        known_to = min(known_to, max(manifest.full_at, deletions_merged_at))
+        known_to = min(known_to, cleared_at)
     if now - known_to > DELETIONS_COMPLETE_FOR:
         return Plan("full", "reloaded: deletions are listed for 30 days alone")
     return Plan("incremental", note, reads_deletions)

@@ -25,6 +25,10 @@ def deals_and_process(account: Account) -> tuple[int, int]:
     return len(account.deals(labels=False)), os.getpid()
 
 
+def moment(account: Account) -> int:
+    return time.monotonic_ns()
+
+
 def deals(account: Account) -> pd.DataFrame:
     return account.deals(labels=False, columns=["id", "status", "value"])
 

@@ -165,10 +165,13 @@ def _totals(draws: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, Floats
 
 def _quotas(quota: Any, rows: pd.DataFrame, names: list[str], attrs: Mapping[Any, Any]) -> Floats:
     """Return the quota of each row, NaN where it has none."""
-    if isinstance(quota, pd.DataFrame):
-        return _quotas_of_frame(quota, rows, names, attrs)
-    if isinstance(quota, Mapping):
-        return _quotas_by_period(quota, rows, names, attrs)
+    try:
+        if isinstance(quota, pd.DataFrame):
+            return _quotas_of_frame(quota, rows, names, attrs)
+        if isinstance(quota, Mapping):
+            return _quotas_by_period(quota, rows, names, attrs)
+    except _NoPeriodError as error:
+        raise ArgumentError(str(error)) from None
     return np.full(len(rows), _number(quota))
 
 

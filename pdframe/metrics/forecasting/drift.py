@@ -84,9 +84,13 @@ class Drift:
         )
 
 
-def drift_notes(known: Known, past: PastTotals, horizons: Ints) -> list[str]:
+def drift_notes(
+    known: Known, past: PastTotals, horizons: Ints, common_sd: float | None = None
+) -> list[str]:
     """Return the warning of a changed win rate for the shortest horizon that shows one, if any
     does. Each is judged alone, so that a further one silences no warning.
+
+    `common_sd` is as in `drift_note`.
 
     The baselines are not judged: they are simple on purpose, and what they miss would pass for a
     change.
@@ -94,15 +98,16 @@ def drift_notes(known: Known, past: PastTotals, horizons: Ints) -> list[str]:
     if past.method.name not in JUDGED:
         return []
     for horizon in sorted(horizons.tolist()):
-        text = drift_note(known, past, horizon)
+        text = drift_note(known, past, horizon, common_sd)
         if text is not None:
             return [text]
     return []
 
 
-def drift_note(known: Known, past: PastTotals, horizon: int) -> str | None:
-    """Return the warning of a changed win rate, with the account's own common factor as it was
-    known at the earlier forecast; None where there is nothing to warn of.
+def drift_note(
+    known: Known, past: PastTotals, horizon: int, common_sd: float | None = None
+) -> str | None:
+    """Return the warning of a changed win rate; None where there is nothing to warn of.
 
     Parameters
     ----------
@@ -112,10 +117,14 @@ def drift_note(known: Known, past: PastTotals, horizon: int) -> str | None:
         Of the method and the seed; one object serves all times of an account.
     horizon
         Microseconds.
+    common_sd
+        Of the common factor; None: the account's own, as it was known at the earlier forecast.
     """
     changed = drift(known, past.method, horizon, past.seed)
     if changed is None or not changed.is_alarm:
         return None
+    if common_sd is not None:
+        return changed.note(common_sd)
     spread = estimate(known.before(known.as_of - horizon), past)
     return changed.note(spread.value, is_own=spread.estimated)
 

@@ -5,7 +5,7 @@ groups changes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,11 +28,14 @@ from pdframe.metrics.forecasting.winning_values import WinningValues
 
 
 class Outlook(NamedTuple):
-    """What converts values, what is known of those at winning, and the revenue of the periods."""
+    """What converts values, what is known of those at winning, the revenue of the periods, and what
+    was noticed of the rates.
+    """
 
     money: Money
     values: WinningValues
     revenue: Revenue
+    notes: tuple[str, ...]
 
 
 class Learned:
@@ -54,8 +57,8 @@ class Learned:
         self._past = PastTotals(method, seed)
         self._fitted: Fitted | None = None
         self._spread: CommonSd | None = None
-        self._drift: dict[tuple[int, ...], list[str]] = {}
-        self._outlook: tuple[Any, Outlook] | None = None
+        self._drift: dict[tuple[float | None, ...], list[str]] = {}
+        self._outlook: tuple[Any, RateTable | None, Outlook] | None = None
         self._learning = threading.RLock()
 
     @classmethod
@@ -92,8 +95,8 @@ class Learned:
             return self._fitted
 
     def outlook(self, cells: Cells, rates: RateTable | None, *, apart: bool) -> Outlook:
-        """Return what is expected of some weeks or months, that of the last call again where it is
-        the same; `apart` as in `Money`.
+        """Return what is expected of some weeks or months, that of the last call again where
+        nothing differs; `apart` as in `Money`.
 
         Raises
         ------
@@ -102,21 +105,23 @@ class Learned:
         MixedCurrencyError, ArgumentError
             As in `Money.counted`.
         """
-        # Rates by identity: the tuple keeps them alive.
-        which = (cells.begin, *(part.tobytes() for part in (cells.end, cells.day, cells.period)))
+        parts = cells.end, cells.day, cells.period, cells.first
+        which = (cells.begin, apart, *(part.tobytes() for part in parts))
         with self._learning:
             if self._outlook is not None:
-                (known, given, was_apart), result = self._outlook
-                if known == which and given is rates and was_apart is apart:
+                known, given, result = self._outlook
+                if known == which and _are_same(given, rates):
                     return result
             day = int(local_days(np.array([self.known.as_of]), self.known.tz)[0])
             money = Money(rates, pd.Timestamp(day, unit="us").as_unit("us"), apart=apart)
             refuse_young(self.known)
             refuse_long(self.known, cells.horizons)
-            values = WinningValues.fit(self.known, money)
-            revenue = revenue_of(self.known, self.fitted, cells, money, values)
-            result = Outlook(money, values, revenue)
-            self._outlook = (which, rates, apart), result
+            with collect_warnings() as notes:
+                values = WinningValues.fit(self.known, money)
+                revenue = revenue_of(self.known, self.fitted, cells, money, values)
+                money.warn_of_stale()
+            result = Outlook(money, values, revenue, tuple(notes))
+            self._outlook = which, _copy(rates), result
             return result
 
     def spread(self, step: Callable[[], None] = lambda: None) -> CommonSd:
@@ -126,13 +131,28 @@ class Learned:
                 self._spread = estimate(self.known, self._past, step)
             return self._spread
 
-    def drift_notes(self, horizons: Ints) -> list[str]:
+    def drift_notes(self, horizons: Ints, common_sd: float | None = None) -> list[str]:
         """Return the warning of a changed win rate, if any, as `drift.drift_notes` gives it."""
-        which = tuple(horizons.tolist())
+        which = common_sd, *horizons.tolist()
         with self._learning:
             if which not in self._drift:
-                self._drift[which] = drift_notes(self.known, self._past, horizons)
+                self._drift[which] = drift_notes(self.known, self._past, horizons, common_sd)
             return self._drift[which]
+
+
+def _copy(rates: RateTable | None) -> RateTable | None:
+    """Return rates that the caller cannot change; pandas copies a frame when it is written to."""
+    if isinstance(rates, pd.DataFrame):
+        return rates.copy(deep=False)
+    return None if rates is None else dict(rates)
+
+
+def _are_same(one: RateTable | None, other: RateTable | None) -> bool:
+    if isinstance(one, pd.DataFrame) and isinstance(other, pd.DataFrame):
+        return one.equals(other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return dict(one) == dict(other)
+    return one is None and other is None
 
 
 __all__ = ["Learned", "Outlook"]

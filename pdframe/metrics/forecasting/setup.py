@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import grouped, keyed, require_columns
 from pdframe.metrics._columns import one_row_each, places, plain_ids
@@ -184,9 +185,10 @@ def set_up(
         )
     plain = require_columns(deals, "deals", ["id"], names).reset_index(drop=True)
     cells = cells_between(known.as_of, ending(until, known.tz, "until"), length, known.tz)
-    money, values, revenue = learned.outlook(cells, rates, apart="currency" in names)
+    money, values, revenue, notes = learned.outlook(cells, rates, apart="currency" in names)
     factor = learned.spread(step) if spread is None else CommonSd(float(spread), 0, True)
-    money.warn_of_stale()
+    for text in notes:
+        warn(text)
     members = _members(known, revenue)
     return Setup(
         known,

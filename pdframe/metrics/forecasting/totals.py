@@ -285,7 +285,7 @@ def forecast_from(
         setup = set_up(learned, deals, names=group_names(by, deals, COLUMNS), **choice)
         totals = drawn_totals(setup, draws, learned.seed)
         result = _table(setup, totals)
-        notes += _remarks(setup, totals, learned)
+        notes += _remarks(setup, totals, learned, choice.get("spread"))
     return note(result, notes, "forecast")
 
 
@@ -324,7 +324,7 @@ def forecast_with_draws(
         setup = set_up(learned, deals, names=group_names(by, deals, COLUMNS), **choice)
         totals = drawn_totals(setup, draws, learned.seed)
         result = _table(setup, totals)
-        notes += _remarks(setup, totals, learned)
+        notes += _remarks(setup, totals, learned, choice.get("spread"))
     return note(result, notes, "forecast"), _draw_rows(setup, *totals)
 
 
@@ -345,13 +345,15 @@ def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:
     return described(result, setup)
 
 
-def _remarks(setup: Setup, totals: tuple[Ints, Ints], learned: Learned) -> list[str]:
-    """Return what the reader of a forecast must know of it."""
+def _remarks(
+    setup: Setup, totals: tuple[Ints, Ints], learned: Learned, common_sd: float | None
+) -> list[str]:
+    """Return what the reader of a forecast must know of it; `common_sd` as it was given."""
     # To the last instant, as `forecast_deals` counts: so both judge the same, once.
     to_until = setup.revenue.cells.horizons[-1:] - 1
     return [
         *notes_of_data(setup),
-        *learned.drift_notes(to_until),
+        *learned.drift_notes(to_until, common_sd),
         *_of_range(setup, totals),
         *_of_whale(setup, totals, learned.seed),
     ]

@@ -129,6 +129,19 @@ def test_a_killed_process_loses_no_account_of_its_lane_that_was_finished(tmp_pat
     assert list(results.errors) == ["user3", "user4"]
 
 
+def test_the_longest_lane_is_not_left_for_the_end(tmp_path: Path) -> None:
+    """Its accounts run one after the other: behind all others, they would take the longest."""
+    first = {"base_url": "http://127.0.0.1:1", "cache_dir": tmp_path}
+    lane = {f"long{n}": {**first, "api_token": str(n) * 40} for n in (1, 2, 3)}
+    others = {
+        f"single{n}": {**first, "base_url": f"http://127.0.0.1:{n}", "api_token": "k" * 40}
+        for n in (2, 3)
+    }
+    at = dict(fleet.apply(fleet_work.moment, others | lane, workers=1))
+    # A lane with one account left is as long as any other.
+    assert sorted(at, key=at.__getitem__)[:2] == ["long1", "long2"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
 def test_workers_end_with_the_process_that_started_them(number: signal.Signals) -> None:

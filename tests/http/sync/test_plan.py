@@ -11,6 +11,8 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.errors import ArgumentError
+from pdframe.sandbox import Switches
+from pdframe.sync import SyncOptions
 from tests.helpers.cache_files import store_of
 from tests.helpers.server_clock import server_now
 from tests.helpers.tuning import LONG_LISTS
@@ -86,6 +88,7 @@ def test_never_by_itself() -> None:
         options=LONG_LISTS,
     ) as account:
         account.deals()
+        synced(account, "deals")  # it reads the lists of deletions
         grow_old(account, "deals", timedelta(days=400))
         assert synced(account, "deals")["mode"] == "incremental"
 
@@ -118,6 +121,36 @@ def test_a_small_account_pays_no_more_for_a_refresh_of_deals_than_for_a_reload(
         == "deleted"
     ).tolist() == [True, False]
     assert synced(account, "deals")["tokens"] == 40
+
+
+def test_a_deletion_is_not_missed_where_a_short_table_grows(tmp_path: Path) -> None:
+    """While it is short, its lists of deletions may stay unread; deletions are listed for 30 days
+    alone.
+    """
+    with sandbox.connect(
+        seed=3,
+        deals=100,
+        cache_dir=tmp_path,
+        burst=100_000,
+        progress=False,
+        deletions_age=None,
+        full_every=None,
+        switches=Switches(deleting_moves_update_time=False),
+        options=SyncOptions(reload_rows=110),
+    ) as account:
+        account.sync()
+        deleted = int(account.deals(refresh=False)["id"].iloc[0])
+        account.company_model.delete_deal(deleted)
+        for _ in range(4):
+            account.advance(days=10)
+            modes = account.sync().set_index("table")["mode"]
+            assert modes["deals"] == "incremental"  # without deletions, which a refresh reads
+            grow_old(account, "deals", timedelta(days=10))
+        # When the table has become long, the deletion is no longer listed.
+        for number in range(15):
+            account.company_model.add_deal(f"new {number}")
+        account.sync()
+        assert deleted not in account.deals(refresh=True)["id"].tolist()
 
 
 @pytest.mark.parametrize("wrong", ["7", "-1D", "soon", True, 5, float("nan")])

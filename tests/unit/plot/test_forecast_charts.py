@@ -150,6 +150,20 @@ def test_a_forecast_from_inside_a_period_is_drawn_as_such_and_not_counted() -> N
     assert not any("actual fell" in text or "actuals fell" in text for text in said)
 
 
+def test_the_first_day_of_a_period_knows_nothing_of_it_in_the_company_s_timezone() -> None:
+    times = record(
+        ("2026-04-01 18:00", "2026-04-01", 200.0, 300.0, 400.0, 250.0),
+        ("2026-05-01 18:00", "2026-05-01", 200.0, 300.0, 400.0, 250.0),
+        # In New York it is the evening of the first.
+        ("2026-06-02 02:00", "2026-06-01", 200.0, 300.0, 400.0, 250.0),
+    )
+    times["as_of"] = times["as_of"].dt.tz_localize("UTC")
+    for tz, said in (("UTC", "2 of 2"), ("America/New_York", "3 of 3"), ("Asia/Tokyo", None)):
+        times.attrs["tz"] = tz
+        shown = " ".join(texts(draw(plot.forecast(QUARTER, record=times))))
+        assert (f"{said} actuals fell" in shown) if said else ("fell" not in shown)
+
+
 @pytest.mark.parametrize(
     ("months", "said"),
     [

@@ -240,5 +240,7 @@ def test_the_periods_of_a_frame_are_written_as_elsewhere(periods: Any) -> None:
 )
 def test_what_is_no_period_of_a_frame_is_refused(period: Any, message: str) -> None:
     quota = pd.DataFrame({"period": pd.Series([period], dtype=object), "quota": [70]})
-    with pytest.raises(ArgumentError, match=message):
-        metrics.attainment(draws(), quota)
+    for given in (quota, {period: 70}):
+        with pytest.raises(ArgumentError, match=message) as raised:
+            metrics.attainment(draws(), given)
+        assert raised.type is ArgumentError

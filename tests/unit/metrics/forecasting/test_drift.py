@@ -144,3 +144,16 @@ def test_baselines_are_not_judged(broken: Any):
     for method in ("constant", "stage climatology", "weighted"):
         result = metrics.forecast_deals(*broken, as_of=END, horizons="60D", method=method)
         assert warned(result) == []
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
+def test_a_given_common_factor_is_not_estimated(broken: Any, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any) -> None:
+        raise AssertionError("estimated")
+
+    monkeypatch.setattr("pdframe.metrics.forecasting.drift.estimate", refuse)
+    how: dict[str, Any] = {"as_of": END, "until": "2026-08-29", "draws": 50}
+    [note] = warned(metrics.forecast(*broken, **how, common_sd=0.3))
+    assert "A factor common to all deals, of 30%, would" in note
+    with pytest.raises(AssertionError, match="estimated"):
+        metrics.forecast_deals(*broken, as_of=END, horizons="60D")
