@@ -285,7 +285,7 @@ def test_a_changelog_that_is_refused_later_ends_no_sync(account: sandbox.Sandbox
     row = row_of(done)
     assert (row["mode"], row["rows"]) == ("unavailable", kept)
     assert "may not see" in row["note"]
-    assert row_of(done, "deals")["mode"] == "full"
+    assert row_of(done, "deals")["mode"] == "incremental"
 
 
 def test_keep_going_is_kept_without_a_request_as_well(account: sandbox.SandboxAccount) -> None:
