@@ -470,7 +470,7 @@ class Account:
 
     @property
     def _known_store(self) -> Store | None:
-        """The cache; None where it cannot be told without a request which one it is."""
+        """The cache; None where only a request would show which one it is."""
         if self._opened is None and Accounts(self._cache_dir).get(self._digest) is None:
             return None
         return self._store

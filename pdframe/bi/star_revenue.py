@@ -50,8 +50,8 @@ _NO_DISCOUNTS = pd.DataFrame(
         "amount": pd.array([], "float64"),
     }
 )
-"""Discounts on whole deals cut one-time lines alone: no MRR lacks them, and nobody is asked to load
-them.
+"""Discounts on whole deals change one-time lines only, so MRR needs none of them, and no warning
+asks for them.
 """
 _UNIT = "currency of the row a month"
 

@@ -280,13 +280,7 @@ def forecast_from(
     **choice: Any,
 ) -> pd.DataFrame:
     """Return the frame of `forecast`, from what was learned; `choice` is that of `set_up`."""
-    with collect_warnings() as notes:
-        notes += learned.notes
-        setup = set_up(learned, deals, names=group_names(by, deals, COLUMNS), **choice)
-        totals = drawn_totals(setup, draws, learned.seed)
-        result = _table(setup, totals)
-        notes += _remarks(setup, totals, learned, choice.get("spread"))
-    return note(result, notes, "forecast")
+    return _forecast(learned, deals, by, draws, choice)[0]
 
 
 def draws_from(
@@ -318,14 +312,26 @@ def forecast_with_draws(
     """Return the frames of `forecast` and of `forecast_draws`; `choice` is that of `set_up`, whose
     `step` is called about `STEPS` times, unless `spread` is given.
     """
+    group_names(by, deals, DRAWS)
+    result, setup, totals = _forecast(learned, deals, by, draws, choice)
+    return result, _draw_rows(setup, *totals)
+
+
+def _forecast(
+    learned: Learned,
+    deals: pd.DataFrame,
+    by: str | Sequence[str] | None,
+    draws: int,
+    choice: dict[str, Any],
+) -> tuple[pd.DataFrame, Setup, tuple[Ints, Ints]]:
+    """Return the frame of `forecast`, and what it was made of."""
     with collect_warnings() as notes:
         notes += learned.notes
-        group_names(by, deals, DRAWS)
         setup = set_up(learned, deals, names=group_names(by, deals, COLUMNS), **choice)
         totals = drawn_totals(setup, draws, learned.seed)
         result = _table(setup, totals)
         notes += _remarks(setup, totals, learned, choice.get("spread"))
-    return note(result, notes, "forecast"), _draw_rows(setup, *totals)
+    return note(result, notes, "forecast"), setup, totals
 
 
 def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:
