@@ -5,6 +5,8 @@ READY := .venv/.ready
 BROWSER := .venv/.browser
 ENGINES := .venv/.engines
 JOBS ?= 2
+# Tests start many Python processes, and pytest rewrites every test: each file is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check browser engines mutants chaos fuzz lint format types layers pictures docs bench setup clean help
 

@@ -12,6 +12,7 @@ import ast
 import contextlib
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import io
@@ -369,14 +370,20 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "win_rate created": m.win_rate(deals, **WINDOW, as_of=AS_OF, basis="created"),
     }
     row = pd.DataFrame({"stage_id": pd.array([1], "Int64")})
-    # An account of a few deals is too young for a forecast.
+    return results | metrics_of_a_past() | {"drill_through": m.drill_through(row, visits)}
+
+
+@functools.cache
+def metrics_of_a_past() -> dict[str, Any]:
+    """Call the metrics that forecast: an account of a few deals is too young for them."""
+    m, results = metrics, dict[str, Any]()
     older, when = past(), {"as_of": AS_OF, "horizons": "60D"}
     results["forecast_deals"] = m.forecast_deals(*older, **when)
     results["forecast_deals by"] = m.forecast_deals(*older, **when, by="owner_id")
     fridays = {"before": "2026-06-19", "after": "2026-06-26", "until": "2026-Q3"}
     results["forecast_changes"] = m.forecast_changes(*older, **fridays)
     results["forecast_change_deals"] = m.forecast_change_deals(*older, **fridays)
-    coming = {"as_of": AS_OF, "until": "2026-Q3", "draws": 10}
+    coming = {"as_of": AS_OF, "until": "2026-Q3", "draws": 10, "common_sd": 0.2}
     results["forecast"] = m.forecast(*older, **coming)
     results["forecast by"] = m.forecast(*older, **coming, by=["currency", "owner_id"])
     results["forecast_draws"] = draws = m.forecast_draws(*older, **coming)
@@ -387,7 +394,7 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     results["backtest"] = scores = m.backtest(*older, **record, draws=10)
     results["calibration"] = m.calibration(forecasts)
     results["compare"] = m.compare(scores)
-    return results | {"drill_through": m.drill_through(row, visits)}
+    return results
 
 
 def frames_of(small: sandbox.SandboxAccount, new: sandbox.SandboxAccount) -> dict[str, Any]:
@@ -415,7 +422,8 @@ def environment() -> list[str]:
     """List the environment variables that the code names."""
     names = set()
     for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_bytes())):
+        source = file.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)) if VARIABLE.search(source) else ():
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 names |= {node.value} if VARIABLE.fullmatch(node.value) else set()
     return sorted(names)

@@ -17,7 +17,7 @@ import pytest
 from pdframe import metrics, sandbox
 from pdframe.metrics.revenue.prices import UNIT
 from tests.helpers.engines import Engine
-from tests.helpers.stars import seeds
+from tests.helpers.stars import seeds, without_forecast
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
@@ -39,7 +39,8 @@ def exported(
     with sandbox.connect(
         seed=seed, deals=60, company=company, burst=100_000, progress=False
     ) as account:
-        account.export(folder, layout="star")
+        with without_forecast():
+            account.export(folder, layout="star")
         yield account, folder
 
 

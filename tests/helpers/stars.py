@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+from unittest import mock
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.bi import star_forecast
 from pdframe.bi._names import RESERVED
 from pdframe.bi._tables import BiTable, Relationship
 from pdframe.bi.star import star
+from pdframe.errors import InsufficientDataError
 from tests.helpers import tiers
 
 PLAIN = frozenset(
@@ -65,6 +69,19 @@ def star_of(account: Any, **how: Any) -> Star:
         assert table.name not in tables
         tables[table.name] = table
     return Star(tables, made.relationships, made.notes)
+
+
+@contextlib.contextmanager
+def without_forecast() -> Iterator[None]:
+    """Let a star have no rows in `fact_forecast`, as that of a young account: to learn a forecast
+    takes longer than all its other tables.
+    """
+
+    def refused(*arguments: Any, **options: Any) -> NoReturn:
+        raise InsufficientDataError("These tests look at no forecast.")
+
+    with mock.patch.object(star_forecast, "forecast", refused):
+        yield
 
 
 def check_plain(made: Star) -> None:
@@ -130,4 +147,13 @@ def _nullable(kind: pa.DataType) -> Any:
     return {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}.get(kind)
 
 
-__all__ = ["PLAIN", "SEEDS", "Star", "check_plain", "check_relationships", "seeds", "star_of"]
+__all__ = [
+    "PLAIN",
+    "SEEDS",
+    "Star",
+    "check_plain",
+    "check_relationships",
+    "seeds",
+    "star_of",
+    "without_forecast",
+]

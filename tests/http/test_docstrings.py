@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 import os
 from collections.abc import Iterator
@@ -23,6 +24,14 @@ def account() -> Iterator[sandbox.SandboxAccount]:
         yield account
 
 
+def test_every_public_object_has_one_section_of_examples_with_an_output() -> None:
+    parser = doctest.DocTestParser()
+    for name, public in PUBLIC.items():
+        text = inspect.getdoc(public) or ""
+        assert text.count("Examples\n--------\n") == 1, name
+        assert any(example.want for example in parser.get_examples(text, name)), name
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_example_of_a_docstring_gives_what_it_shows(
     name: str, account: sandbox.SandboxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -30,7 +39,6 @@ def test_the_example_of_a_docstring_gives_what_it_shows(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PDFRAME_CACHE_DIR", os.fspath(tmp_path / "cache"))
     text = inspect.getdoc(PUBLIC[name]) or ""
-    assert text.count("Examples\n--------\n") == 1
     with mpl.rc_context():
         run_example(name, text, account)
     plt.close("all")

@@ -12,10 +12,25 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 import pdframe
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_a_wheel_holds_every_module_and_notebook_and_what_they_read() -> None:
+    included = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    package = ROOT / "pdframe"
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {"pdframe/py.typed", "pdframe/plot/presentation.mplstyle"} < files
+    notebooks = {f"pdframe/_notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert notebooks
+    assert included == files | notebooks
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,14 @@ from pdframe import metrics, sandbox
 from pdframe.bi.star_columns import decimals
 from pdframe.metrics.revenue.prices import UNIT
 from tests.helpers.served_lists import connected, deal
-from tests.helpers.stars import Star, check_plain, check_relationships, seeds, star_of
+from tests.helpers.stars import (
+    Star,
+    check_plain,
+    check_relationships,
+    seeds,
+    star_of,
+    without_forecast,
+)
 
 MONTH = "2026-06"
 """The month of every new company."""
@@ -51,7 +58,8 @@ def cancellations(account: sandbox.SandboxAccount) -> str | None:
 
 @pytest.fixture(scope="module")
 def made(account: sandbox.SandboxAccount) -> Star:
-    return star_of(account, cancellations=cancellations(account))
+    with without_forecast():
+        return star_of(account, cancellations=cancellations(account))
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +177,8 @@ def test_movements_of_customers_are_those_of_the_metric(
 def test_names_of_customers_are_personal(account: sandbox.SandboxAccount, made: Star) -> None:
     names = made.frame("fact_mrr_by_month")
     assert names["customer_name"].notna().any()
-    other = star_of(account, personal=False)
+    with without_forecast():
+        other = star_of(account, personal=False)
     assert "customer_name" not in other.arrow("fact_mrr_by_month").column_names
 
 

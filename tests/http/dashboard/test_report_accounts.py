@@ -82,6 +82,9 @@ def test_a_cache_without_a_network_is_reported(
 
     assert later.server.stats.requests == before
     assert cells(page, "By month, EUR")
+
+
+def test_an_empty_cache_without_a_network_is_refused(tmp_path: Path) -> None:
     with (
         sandbox.connect(seed=7, deals=30, cache_dir=tmp_path / "empty", progress=False) as empty,
         pytest.raises(NotCachedError),

@@ -46,6 +46,23 @@ def test_every_change_is_reported_once_and_as_it_was(seed: int) -> None:
     assert random_edits.forgotten(lines, "id", of_lines, company.now) == []
 
 
+def test_a_wrong_change_and_a_forgotten_one_are_seen() -> None:
+    """The comparison with the events sees what a history must not do."""
+    with sandbox.connect(
+        seed=5, deals=8, company="hostile", burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
+        company = account.company_model
+        random_edits.live(account, random.Random(5), steps=3)
+        deals, truth = account.deal_history(), random_edits.of_deals(company)
+    assert random_edits.faults(deals, "deal_id", truth) == []
+    assert random_edits.forgotten(deals, "deal_id", truth, company.now) == []
+    last = deals.index[deals["column"] == "value"][-1]
+    wrong = deals.copy()
+    wrong.loc[last, "after"] = "0.5"
+    assert len(random_edits.faults(wrong, "deal_id", truth)) >= 1
+    assert len(random_edits.forgotten(deals.drop(last), "deal_id", truth, company.now)) >= 1
+
+
 def compare_past(
     account: sandbox.SandboxAccount, truth: random_edits.Changes, witnesses: random_edits.Witnesses
 ) -> None:

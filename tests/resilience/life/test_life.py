@@ -29,6 +29,7 @@ from tests.helpers.oracle import ENTITY, TABLES, Annals
 from tests.helpers.tuning import WIDE
 
 DEALS = 30
+STEPS = 12 if tiers.TIER == "check" else 6
 EVERYTHING = (*TABLES, *true_cells.FIELD_LISTS)
 KINDS = tuple(Life(sandbox.Company(seed=1, deals=1)).kinds)
 # What syncs have most to get right happens most often.
@@ -298,8 +299,8 @@ def test_random_life() -> None:
     run_state_machine_as_test(
         Living,
         settings=settings(
-            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", tiers.examples(10))),
-            stateful_step_count=12,
+            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", tiers.examples(10, least=2))),
+            stateful_step_count=STEPS,
             deadline=None,
             # `make chaos` asks for many, and for others each time; --hypothesis-seed repeats them.
             derandomize="PDFRAME_LIFE_EXAMPLES" not in os.environ,

@@ -173,7 +173,7 @@ def test_visits_in_a_random_life() -> None:
     run_state_machine_as_test(
         StageLife,
         settings=settings(
-            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", tiers.examples(8))),
+            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", tiers.examples(8, least=2))),
             stateful_step_count=10,
             deadline=None,
             derandomize="PDFRAME_LIFE_EXAMPLES" not in os.environ,

@@ -8,6 +8,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,12 @@ Frames = dict[str, pd.DataFrame]
 
 
 def good() -> Frames:
+    """Frames of a small account, which a test may change."""
+    return {name: frame.copy() for name, frame in made_once().items()}
+
+
+@cache
+def made_once() -> Frames:
     """A few deals of two pipelines in every table; looks tell of one of them."""
     deals = [
         {
