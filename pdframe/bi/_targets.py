@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -41,6 +41,9 @@ _IGNORE = b"# Exports of a CRM are personal data.\n*\n"
 
 class Target(Protocol):
     """A place for files. A file appears under its name only when it is complete."""
+
+    is_near: ClassVar[bool]
+    """Whether reading all files costs little."""
 
     @property
     def where(self) -> str:
@@ -100,6 +103,8 @@ class Target(Protocol):
 
 class LocalFolder:
     """A folder of this machine. What is made is private."""
+
+    is_near: ClassVar[bool] = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -232,6 +237,8 @@ class LocalFolder:
 
 class RemoteFolder:
     """A folder of a file system of pyarrow. It has no lock: run one export at a time."""
+
+    is_near: ClassVar[bool] = False
 
     def __init__(self, system: Any, base: str, where: str) -> None:
         self._system = system

@@ -62,7 +62,8 @@ def export_check(path: str | os.PathLike[str] | pafs.FileSystem) -> ExportCheck:
     An export replaces its files one after another once all of them are written. One that is killed
     in that moment leaves a mixture, which the next export completes. Files that no export wrote do
     not count. Tables that were exported by several calls are one set too: each of them is what the
-    last export of it wrote.
+    last export of it wrote. All bytes of a folder are read; of Parquet files elsewhere the size and
+    the footer.
 
     Parameters
     ----------

@@ -10,8 +10,9 @@ that is killed after it leaves a mixture, and a journal: the next export complet
 before it does anything else. `check` says which of these a folder is in.
 
 The listing, `pdframe-export.json`, names the account, every file that exports wrote, and the id of
-its content. A Parquet file carries the same id in its metadata; for other files it is the digest of
-their bytes. A file whose content is unchanged is not written again.
+its content. A Parquet file carries the same id in its metadata, and the listing has the digest of
+its bytes too; for other files the digest is the id. A file whose content is unchanged is not
+written again.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pdframe._files import seal, unseal
 from pdframe.bi._targets import STAGING, Target
 from pdframe.bi.formats import parquet_footer
 from pdframe.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
 
 LISTING = "pdframe-export.json"
 """The file that names the account and the exported files of a folder: only these are replaced."""
@@ -39,6 +43,8 @@ JOURNAL = "pdframe-journal.json"
 META_FILES = "meta_files"
 NOTE = "note"
 """Key of what a file of the set lacks, in its entry of the listing."""
+DIGEST = "digest"
+"""Key of the digest of a file's bytes."""
 DUCKDB_ENDING = ".duckdb"
 WAL_ENDING = ".wal"
 """DuckDB adds it to the name of a file: changes that are not in the file yet."""
@@ -53,8 +59,8 @@ class Listing:
     account
         Key of the account; None: no export wrote there.
     files
-        File to what is known of it: rows, exported_at, bytes, content (its id), set, and what it
-        lacks (note).
+        File to what is known of it: rows, exported_at, bytes, content (its id), digest (of its
+        bytes), set, and what it lacks (note).
     sets
         Layout and format to what is known of the last such export.
     """
@@ -205,8 +211,8 @@ def read_journal(target: Target) -> Journal | None:
 
 
 def is_listed_content(target: Target, name: str, entry: Mapping[str, Any]) -> bool:
-    """Whether a file is there with the size, the rows and the id of content that a listing gives
-    it. What a listing of an earlier version does not say is not compared.
+    """Whether a file is there with the bytes that a listing gives it. What a listing of an earlier
+    version does not say is not compared. Of a Parquet file far away only the footer is read.
     """
     if name.endswith(DUCKDB_ENDING) and target.is_file(f"{name}{WAL_ENDING}"):
         return False
@@ -219,11 +225,20 @@ def is_listed_content(target: Target, name: str, entry: Mapping[str, Any]) -> bo
         if name.endswith(".parquet"):
             # Whoever rewrites a Parquet file may keep its metadata, the id among them.
             content, rows = parquet_footer(file) or (None, None)
-            return content == entry.get("content") and rows == entry.get("rows", rows)
-        digest = hashlib.blake2b(digest_size=16)
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest() == entry.get("content")
+            if content != entry.get("content") or rows != entry.get("rows", rows):
+                return False
+            if not target.is_near or DIGEST not in entry:
+                return True
+            file.seek(0)
+        listed: str | None = entry.get(DIGEST, entry.get("content"))
+        return _digest_of(file) == listed
+
+
+def _digest_of(file: SupportsRead[bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def complete(target: Target) -> None:
@@ -333,22 +348,20 @@ class SetWriter:
         with self.target.create(staged) as file:
             counted = _Counted(file, digest)
             write(counted)  # type: ignore[arg-type]
-        content = content or digest.hexdigest()
-        if self.is_in_place(name, content):
+        if self.is_in_place(name, content or digest.hexdigest()):
             self.target.delete(staged)
             return self.keep(name)
-        return self._staged(staged, name, rows, counted.size, content)
+        return self._staged(staged, name, rows, counted.size, digest.hexdigest(), content)
 
     def adopt(self, path: Path, name: str, rows: int | None) -> dict[str, Any]:
         """Stage a file of this machine."""
-        digest, size = hashlib.blake2b(digest_size=16), path.stat().st_size
+        size = path.stat().st_size
         with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+            digest = _digest_of(file)
         staged = f"{self._staging}/{name}"
         self.refuse_foreign([name])
         self.target.adopt(path, staged)
-        return self._staged(staged, name, rows, size, digest.hexdigest())
+        return self._staged(staged, name, rows, size, digest)
 
     def keep(self, name: str) -> dict[str, Any]:
         """Leave a file of the last export as it is."""
@@ -367,14 +380,21 @@ class SetWriter:
         return names
 
     def _staged(
-        self, staged: str, name: str, rows: int | None, size: int, content: str
+        self,
+        staged: str,
+        name: str,
+        rows: int | None,
+        size: int,
+        digest: str,
+        content: str | None = None,
     ) -> dict[str, Any]:
         self._moves.append((staged, name))
         self._entries[name] = {
             "rows": rows,
             "exported_at": self._now,
             "bytes": size,
-            "content": content,
+            "content": content or digest,
+            DIGEST: digest,
             "set": self._kind,
         }
         return self._entries[name]

@@ -23,14 +23,14 @@ from pdframe.dashboard._parts import (
 )
 from pdframe.dashboard.state import State
 
-__all__ = ["figures_of", "sales_tables"]
+__all__ = ["Totals", "figures_of", "sales_tables", "totals"]
 
 _SUMS = ("created", "created_value", "won", "won_value", "lost", "lost_value")
 _AT_END = ("open_at_end", "open_value_at_end")
 
 
 @dataclass(frozen=True, slots=True)
-class _Totals:
+class Totals:
     """Sums of a window, a row a currency, and the mean days to a win."""
 
     by_currency: pd.DataFrame
@@ -50,21 +50,20 @@ class _Totals:
 
 
 def figures_of(
-    data: Data, state: State, deals: pd.DataFrame, months: pd.DataFrame | None = None
+    now: Totals, before: Totals, currency: str | None, months: pd.DataFrame | None = None
 ) -> tuple[Figure, ...]:
-    """Return the key figures: counts of all currencies, amounts of the state's, others beside.
+    """Return the key figures: counts of all currencies, amounts of one, others beside.
 
     Parameters
     ----------
-    data, state
-        As of a view.
-    deals
-        The deals that the reader chose.
+    now, before
+        As `totals` returns them.
+    currency
+        Of the amounts.
     months
-        Their `metrics.sales_by_period` by month, in all currencies; None: figures have no trend.
+        `metrics.sales_by_period` of the same deals by month, in all currencies; None: figures have
+        no trend.
     """
-    now, before = _both(data, state, deals)
-    currency = state.currency
 
     def sums(label: str, name: str, money: str | None = None) -> Figure:
         new, old = now.of(name, money), before.of(name, money)
@@ -91,10 +90,9 @@ def figures_of(
 
 
 def sales_tables(
-    data: Data, state: State, deals: pd.DataFrame, months: pd.DataFrame, reasons: pd.DataFrame
+    now: Totals, state: State, months: pd.DataFrame, reasons: pd.DataFrame
 ) -> tuple[Table, ...]:
     """Return the tables under the key figures."""
-    now, _ = _both(data, state, deals)
     columns = {
         "created": ("New", count),
         "won": ("Won", count),
@@ -123,7 +121,8 @@ def sales_tables(
     )
 
 
-def _both(data: Data, state: State, deals: pd.DataFrame) -> tuple[_Totals, _Totals]:
+def totals(data: Data, state: State, deals: pd.DataFrame) -> tuple[Totals, Totals]:
+    """Return the sums of the period and of the period before, of the deals that were chosen."""
     period = state.period
     return (
         _totals(data, deals, period.since, period.until),
@@ -131,7 +130,7 @@ def _both(data: Data, state: State, deals: pd.DataFrame) -> tuple[_Totals, _Tota
     )
 
 
-def _totals(data: Data, deals: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> _Totals:
+def _totals(data: Data, deals: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> Totals:
     how: dict[str, Any] = {"since": since, "until": until, "tz": data.tz}
     rows = metrics.sales_by_period(deals, as_of=data.now, rates=data.rates, **how)
     sums = rows.groupby("currency", dropna=False)[list(_SUMS)].sum()
@@ -141,7 +140,7 @@ def _totals(data: Data, deals: pd.DataFrame, since: pd.Timestamp, until: pd.Time
     joined["currency"] = joined["currency"].astype("str").fillna(NONE)
     # Days to a win have no currency: of all deals as if they had one.
     one = metrics.sales_velocity(deals.assign(currency="XXX"), **how)
-    return _Totals(joined, one["mean_days"].iloc[0] if len(one) else None)
+    return Totals(joined, one["mean_days"].iloc[0] if len(one) else None)
 
 
 def _by_reason(reasons: pd.DataFrame) -> pd.DataFrame:
@@ -169,12 +168,12 @@ def _win_rates(months: pd.DataFrame | None) -> tuple[float, ...]:
     return tuple(one / (one + other) for one, other in zip(won, lost, strict=True))
 
 
-def _longer(now: _Totals, before: _Totals) -> str:
+def _longer(now: Totals, before: Totals) -> str:
     new, old = now.mean_days, before.mean_days
     return "" if pd.isna(new) or pd.isna(old) else f"{round(new) - round(old):+,} days"
 
 
-def _points(now: _Totals, before: _Totals) -> str:
+def _points(now: Totals, before: Totals) -> str:
     new, old = now.win_rate, before.win_rate
     if new is None or old is None:
         return ""

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from pdframe import plot
 from pdframe.dashboard._parts import Chart
@@ -56,11 +57,18 @@ def _themed(theme: Theme) -> ExitStack:
 
 def _saved(chart: Chart, kind: Literal["svg", "png"], width: float = WIDTH) -> bytes:
     # Not through pyplot: no figure stays open, and the reader's own figure stays the current one.
-    figure = Figure(figsize=(width, chart.height), layout="constrained")
-    FigureCanvasAgg(figure)
+    dpi = _DENSITY if kind == "png" else None
+    engine = ConstrainedLayoutEngine()
+    figure = Figure(figsize=(width, chart.height), dpi=dpi, layout=engine)
+    canvas = FigureCanvasAgg(figure)
     chart.draw(figure.add_subplot())
     target = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else None
-    figure.savefig(target, format=kind, dpi=_DENSITY if kind == "png" else None, metadata=metadata)
+    if kind == "png":
+        # Laid out here: `savefig` draws everything once more for it.
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+        canvas.print_png(target, pil_kwargs={"compress_level": 3})  # type: ignore[no-untyped-call]
+        return target.getvalue()
+    figure.savefig(target, format=kind, metadata={"Date": None, "Creator": None})
     # matplotlib repeats each text in a comment; the outlines need none.
-    return _COMMENT.sub(b"", target.getvalue()) if kind == "svg" else target.getvalue()
+    return _COMMENT.sub(b"", target.getvalue())

@@ -24,7 +24,7 @@ from pdframe.dashboard._chosen import (
 )
 from pdframe.dashboard._data import Data
 from pdframe.dashboard._forecast import forecast
-from pdframe.dashboard._overview import figures_of, sales_tables
+from pdframe.dashboard._overview import figures_of, sales_tables, totals
 from pdframe.dashboard._parts import Chart, Counted, Figure, View, amount, count, days, share, table
 from pdframe.dashboard._revenue import revenue
 from pdframe.dashboard.state import State
@@ -69,7 +69,8 @@ def overview(data: Data, state: State) -> View:
     )
     reasons = notes.of(metrics.lost_reasons, deals, **window)
     shown = in_currency(months, state.currency)
-    tables = sales_tables(data, state, deals, shown, reasons)
+    now, before = totals(data, state, deals)
+    tables = sales_tables(now, state, shown, reasons)
     drawn = []
     if len(shown):
         title = f"Won by month, {state.currency}"
@@ -81,7 +82,7 @@ def overview(data: Data, state: State) -> View:
     return View(
         "overview",
         "Overview",
-        figures_of(data, state, deals, months),
+        figures_of(now, before, state.currency, months),
         tuple(drawn),
         tables,
         notes.every,

@@ -235,13 +235,12 @@ def legend_below(
     em = small() / 72
     # A handle of 1.8, its pad of .8, and a column's space of 1.2, in widths of an m.
     widths = [width(str(each.get_label()), small()) + 3.8 * em for each in handles]
-    columns = max(
-        (n for n in range(1, 7) if sum(max(widths[at::n], default=0.0) for at in range(n)) <= room),
-        default=1,
-    )
-    # Legends are filled column by column.
-    rows = -(-len(widths) // columns)
-    across = sum(max(widths[at : at + rows]) for at in range(0, len(widths), rows))
+    # In as few lines as fit, each about as long. Legends are filled column by column.
+    for lines in range(1, len(widths) + 1):
+        columns = -(-len(widths) // lines)
+        across = sum(max(column) for column in np.array_split(widths, columns))
+        if across <= room:
+            break
     label = ax.get_xlabel()
     beside_label = across + width(label, normal()) + 2 * em <= room
     drop = 20 if beside_label or not label else 36

@@ -5,6 +5,7 @@ are seen on light and dark.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -120,6 +121,7 @@ def blend(color: str, paper: str, share: float) -> str:
     return to_hex((float(red), float(green), float(blue)))
 
 
+@lru_cache(maxsize=64)  # every text of a chart asks for its pen
 def _toward(color: str, paper: str, least: float) -> str:
     """Return the palest mixture of a colour with the paper that has this contrast to it."""
     shares = np.linspace(0, 1, 101)

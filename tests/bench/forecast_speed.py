@@ -4,6 +4,7 @@ predicting accounts of several sizes, and a backtest.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 import warnings
@@ -85,13 +86,11 @@ def draws(folder: Path, seeds: Sequence[int]) -> None:
     money = Money(RATES, pd.Timestamp("2026-06-30"))
     revenue = revenue_of(known, fitted, cells, money, WinningValues.fit(known, money))
     some = np.arange(len(revenue.open_deal)) < OPEN_DEALS
-    part = type(revenue)(
-        **{
-            **{name: getattr(revenue, name) for name in revenue.__dataclass_fields__},
-            "open_deal": revenue.open_deal[some],
-            "chance": revenue.chance[some],
-            "worth": revenue.worth.take(np.flatnonzero(some)),
-        }
+    part = dataclasses.replace(
+        revenue,
+        open_deal=revenue.open_deal[some],
+        chance=revenue.chance[some],
+        worth=revenue.worth.take(np.flatnonzero(some)),
     )
     ours, _ = cpu(lambda: part.drawn(DRAWS, 0, 0.2))
     value = part.worth.value.astype(float)

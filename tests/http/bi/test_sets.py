@@ -146,6 +146,23 @@ def test_a_parquet_file_of_as_many_other_rows_is_written_again(
     assert contents(tmp_path) == right
 
 
+def test_a_parquet_file_with_one_other_byte_is_written_again(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    """Its size and its footer are as they were."""
+    account.export(tmp_path, *TABLES)
+    path, right = tmp_path / "deals.parquet", contents(tmp_path)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    path.write_bytes(damaged)
+    check = pdframe.export_check(tmp_path)
+    assert not check
+    assert check.files.set_index("file").loc["deals.parquet", "state"] == "changed"
+    account.export(tmp_path, *TABLES)
+    assert contents(tmp_path) == right
+    assert pdframe.export_check(tmp_path)
+
+
 def test_a_parquet_file_carries_the_id_that_the_list_names(
     account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from pdframe import sandbox
 from pdframe.dashboard import _forecast
 from pdframe.dashboard._data import Data, collect
-from pdframe.dashboard._overview import figures_of
+from pdframe.dashboard._overview import figures_of, totals
 from pdframe.dashboard.state import EMPTY, State, filtered, period_of
 from pdframe.dashboard.views import VIEWS, main_currency, view
 from pdframe.errors import DataWarning
@@ -167,4 +167,5 @@ def test_a_filter_keeps_the_deals_that_have_the_value(data: Data, choice: str) -
             expected.add(row["id"])
     assert kept == expected
     assert expected
-    assert figures_of(data, state, filtered(data.deals, state))
+    now, before = totals(data, state, filtered(data.deals, state))
+    assert figures_of(now, before, state.currency)
