@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.api.client import Page
 from pdframe.api.limits import WINDOW_SECONDS
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.schema import Source, Table
@@ -24,6 +23,7 @@ from pdframe.sync.fetch import (
     Fetcher,
     FetchResult,
     RestartRequiredError,
+    TypedPage,
     check_clock,
     stage_page,
     watermarks_after,
@@ -166,22 +166,22 @@ class FullScan:
             except (KeyError, TypeError, ValueError) as error:
                 # The checksum is right: another version of pdframe saved it.
                 raise RestartRequiredError("another version of pdframe saved its pages") from error
-        pages: dict[Scanner, Iterator[Page]] = {}
+        pages: dict[Scanner, Iterator[TypedPage]] = {}
 
-        def next_page(scanner: Scanner) -> Page:
+        def next_page(scanner: Scanner) -> TypedPage:
             if scanner not in pages:
                 params = {**dict(source.params), **scanner.filters}
                 pages[scanner] = self.fetcher.pages(source, params, start=scanner.cursor)
             with self.fetcher.client.budget.track(self.fetcher.table.name):
                 return next(pages[scanner])
 
-        for scanner, page in map_unordered(
+        for scanner, (page, typed) in map_unordered(
             next_page, scan.ready, self._workers, workers=options.workers
         ):
             self._fastest_seconds = min(self._fastest_seconds, page.seconds)
             self._largest_page_bytes = max(self._largest_page_bytes, page.size)
             check_clock(page, not_before)
-            rows = self.fetcher.add_page(fetched, page)
+            rows = self.fetcher.add_page(fetched, page, typed)
             now = int((page.server_time or fetched.began).timestamp()) * SECOND
             scan.on_page(
                 scanner,
