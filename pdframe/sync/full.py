@@ -196,9 +196,11 @@ class FullScan:
 
     def _workers(self) -> int:
         """How many requests must be in flight to use up the burst window, as far as their answers
-        fit into memory.
+        fit into memory; one where the server is near: its answers leave no time to spare.
         """
         seconds = self._fastest_seconds if self._fastest_seconds < math.inf else 0.0
+        if seconds < self.fetcher.options.min_latency_seconds:
+            return 1
         requests_per_second = self.fetcher.client.window.limit / WINDOW_SECONDS
         wanted = math.ceil(WORKERS_FACTOR * requests_per_second * seconds)
         return max(1, min(wanted, MAX_IN_FLIGHT_BYTES // self._largest_page_bytes))
