@@ -275,8 +275,8 @@ class Fetcher:
         """Yield the pages of a list and their typed rows; raise `RestartRequiredError` where a
         cursor is refused.
 
-        Rows are typed in the thread that decoded them, while they are in the caches of its core: in
-        another thread that takes half as long again.
+        Rows are typed in the thread that decoded them, while they are in the caches of its core:
+        another thread takes longer for that.
         """
         cursor = start
         try:
