@@ -25,7 +25,14 @@ import httpx
 
 from pdframe._forks import renew_after_fork
 from pdframe.api.credentials import Credentials, Secret
-from pdframe.api.limits import Bounds, ExchangeLimits, RateLimiter, RefusedError, TokenBudget
+from pdframe.api.limits import (
+    READ_BYTES,
+    Bounds,
+    ExchangeLimits,
+    RateLimiter,
+    RefusedError,
+    TokenBudget,
+)
 from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, granted_origin, origin_of
 from pdframe.api.responses import (
     BLOCK_SECONDS,
@@ -440,7 +447,9 @@ class Client:
         bounds: Bounds = self._here.bounds
         left = bounds.seconds_left()
         try:
-            raw = read(max_bytes, timeout=left if timeout is None else min(timeout, left))
+            # More than httpcore asks for: each piece of a body passes through three libraries.
+            wanted = max(max_bytes, READ_BYTES)
+            raw = read(wanted, timeout=left if timeout is None else min(timeout, left))
         except Exception:
             bounds.seconds_left()
             raise

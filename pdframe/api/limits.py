@@ -444,7 +444,7 @@ class TokenBudget:
 
 
 # The most bytes that one read of a connection returns; some may belong to the body.
-READ_BYTES = 64 * 1024
+READ_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ __all__ = [
 
 # Arrow takes some memory from the pool that it began with, whichever is chosen later.
 _FIRST_POOL = pa.default_memory_pool()
-COLUMNS_READ_AHEAD = 8
+COLUMNS_READ_AHEAD = 4
 # A table of that many rows gives memory back between two reads.
 RELEASE_BETWEEN_READS_ROWS = 50_000
 # With more small parts than this, all columns are read at once.

@@ -6,6 +6,7 @@ are decoded into structs with a slot for each key, which takes half the time of 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -419,7 +420,8 @@ class PageReader:
     """Reads the pages of one list.
 
     A list sends the same keys with every row. A page with other keys, or with rows that are no
-    objects, does not fit the structs and is decoded into dicts; the result is the same.
+    objects, does not fit the structs and is decoded into dicts; the result is the same. Threads may
+    share a reader.
 
     Parameters
     ----------
@@ -435,6 +437,7 @@ class PageReader:
         self._keys: dict[str, None] = {}
         self._bag_keys: dict[str, None] = {}
         self._slots: _Slots | None = None
+        self._learning = threading.Lock()
 
     def decode(self, body: bytes) -> dict[str, Any] | None:
         """Return the JSON object of an answer with its rows as structs; None where they do not fit,
@@ -463,7 +466,8 @@ class PageReader:
                 # Another thread may have decoded them before other keys replaced the structs.
                 outdated = bool(rows) and isinstance(rows[0], msgspec.Struct)
                 objects = [_as_dict(row) for row in rows] if outdated else rows
-                self._learn(objects)
+                with self._learning:
+                    self._learn(objects)
                 return _type_objects(objects, self._layout)
             tops, bags = slots.columns(rows)
             if not all(self._is_key(name, tops) for name in self._table.key):

@@ -36,6 +36,9 @@ EVERY_STATUS = "open,won,lost,deleted"
 # agree on the time.
 OVERLAP = timedelta(minutes=5)
 
+TypedPage = tuple[Page, tuple[pa.Table, Problems]]
+"""A page, and its rows in Arrow with what of them does not fit."""
+
 
 class Fetcher:
     """Fetch the lists of one table.
@@ -203,22 +206,22 @@ class Fetcher:
         name, size = source.batch or ("ids", 100)
         batches = [ids[start : start + size] for start in range(0, len(ids), size)]
 
-        def fetch(batch: Sequence[int]) -> tuple[datetime, list[Page]]:
+        def fetch(batch: Sequence[int]) -> tuple[datetime, list[TypedPage]]:
             params = {**dict(source.params), name: ",".join(map(str, batch))}
             with self.client.budget.track(self.table.name):
                 return now(), list(self.pages(source, params))
 
         for batch, (at, pages) in map_ordered(fetch, batches, self.options.workers):
             parents, tables = pa.array(batch, pa.int64()), []
-            for page in pages:
-                rows = self.add_page(fetched, page)
+            for page, typed in pages:
+                rows = self.add_page(fetched, page, typed)
                 if (
                     rows.num_rows
                     and not pc.any(pc.is_in(rows["deal_id"], value_set=parents)).as_py()
                 ):
                     raise another_list(page.path, page.rows, "one of the deals that were requested")
                 tables.append(rows)
-            server_time = next(filter(None, (page.server_time for page in pages)), None)
+            server_time = next(filter(None, (page.server_time for page, _ in pages)), None)
             yield batch, unify(tables, self.table, self.fields)[0], at, server_time
 
     def changes_in(
@@ -262,14 +265,19 @@ class Fetcher:
         """Add the pages of a list as they arrive; yield the rows of each and the cursor of the
         next.
         """
-        for page in self.pages(source, params, start=start):
+        for page, typed in self.pages(source, params, start=start):
             check_clock(page, not_before)
-            yield self.add_page(fetched, page), page.next_cursor
+            yield self.add_page(fetched, page, typed), page.next_cursor
 
     def pages(
         self, source: Source, params: Mapping[str, Any], *, start: str | None = None
-    ) -> Iterator[Page]:
-        """Yield the pages of a list; raise `RestartRequiredError` where a cursor is refused."""
+    ) -> Iterator[TypedPage]:
+        """Yield the pages of a list and their typed rows; raise `RestartRequiredError` where a
+        cursor is refused.
+
+        Rows are typed in the thread that decoded them, while they are in the caches of its core:
+        another thread takes longer for that.
+        """
         cursor = start
         try:
             for page in paginate(
@@ -283,18 +291,20 @@ class Fetcher:
                 decode=self.reader.decode,
             ):
                 cursor = page.next_cursor
-                yield page
+                yield page, self.reader.typed(page.rows)
         except ResponseError as error:
             # The first page of a list has no cursor: its 400 means something else.
             if cursor is None or error.status != BAD_REQUEST:
                 raise
             raise RestartRequiredError("a cursor was refused") from error
 
-    def add_page(self, fetched: FetchResult, page: Page) -> pa.Table:
+    def add_page(
+        self, fetched: FetchResult, page: Page, typed: tuple[pa.Table, Problems]
+    ) -> pa.Table:
         """Add a page and return its rows; raise `ResponseError` where none of them has an id."""
         fetched.server_time = fetched.server_time or page.server_time
         fetched.seen_at = max(filter(None, (page.server_time, fetched.seen_at)), default=None)
-        rows, problems = self.reader.typed(page.rows)
+        rows, problems = typed
         if page.rows and not rows.num_rows:
             # One row without an id among many is left out, with a warning.
             raise another_list(page.path, page.rows, self.table.key[0])

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.api.client import Page
 from pdframe.api.limits import WINDOW_SECONDS
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.schema import Source, Table
@@ -24,6 +23,7 @@ from pdframe.sync.fetch import (
     Fetcher,
     FetchResult,
     RestartRequiredError,
+    TypedPage,
     check_clock,
     stage_page,
     watermarks_after,
@@ -166,22 +166,22 @@ class FullScan:
             except (KeyError, TypeError, ValueError) as error:
                 # The checksum is right: another version of pdframe saved it.
                 raise RestartRequiredError("another version of pdframe saved its pages") from error
-        pages: dict[Scanner, Iterator[Page]] = {}
+        pages: dict[Scanner, Iterator[TypedPage]] = {}
 
-        def next_page(scanner: Scanner) -> Page:
+        def next_page(scanner: Scanner) -> TypedPage:
             if scanner not in pages:
                 params = {**dict(source.params), **scanner.filters}
                 pages[scanner] = self.fetcher.pages(source, params, start=scanner.cursor)
             with self.fetcher.client.budget.track(self.fetcher.table.name):
                 return next(pages[scanner])
 
-        for scanner, page in map_unordered(
+        for scanner, (page, typed) in map_unordered(
             next_page, scan.ready, self._workers, workers=options.workers
         ):
             self._fastest_seconds = min(self._fastest_seconds, page.seconds)
             self._largest_page_bytes = max(self._largest_page_bytes, page.size)
             check_clock(page, not_before)
-            rows = self.fetcher.add_page(fetched, page)
+            rows = self.fetcher.add_page(fetched, page, typed)
             now = int((page.server_time or fetched.began).timestamp()) * SECOND
             scan.on_page(
                 scanner,
@@ -196,9 +196,11 @@ class FullScan:
 
     def _workers(self) -> int:
         """How many requests must be in flight to use up the burst window, as far as their answers
-        fit into memory.
+        fit into memory; one where the server is near: its answers leave no time to spare.
         """
         seconds = self._fastest_seconds if self._fastest_seconds < math.inf else 0.0
+        if seconds < self.fetcher.options.min_latency_seconds:
+            return 1
         requests_per_second = self.fetcher.client.window.limit / WINDOW_SECONDS
         wanted = math.ceil(WORKERS_FACTOR * requests_per_second * seconds)
         return max(1, min(wanted, MAX_IN_FLIGHT_BYTES // self._largest_page_bytes))

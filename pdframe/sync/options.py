@@ -27,8 +27,8 @@ class SyncOptions(CacheOptions):
     tables_at_once : int
         The most tables that are synced at once.
     min_latency_seconds : float
-        Tables are synced at once only where the fastest answer took at least that long: nearer
-        servers leave this process no time to spare.
+        Tables, and the ranges of a long list, are read at once only where the fastest answer took
+        at least that long: nearer servers leave this process no time to spare.
     buffer_bytes : int
         Fetched pages in memory are sorted and written to disk as a run past this size.
     merge_part_bytes : int

@@ -7,6 +7,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from pdframe.sync.range_scan import (
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 from tests.helpers.tiers import examples
+from tests.helpers.tuning import WIDE
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
@@ -267,9 +269,14 @@ def test_rows_in_another_order_than_was_requested_end_the_scan_by_ranges(directi
 PAGE_ROWS = 20
 
 
-# Lists count as long from three pages on, and are split as often as can be.
+# Lists count as long from three pages on, and are split as often as can be, however near the server.
 SPLIT = SyncOptions(
-    page_size=PAGE_ROWS, reload_rows=500, scan_pages=3, scan_range_pages=1, scan_extra=0.5
+    page_size=PAGE_ROWS,
+    reload_rows=500,
+    scan_pages=3,
+    scan_range_pages=1,
+    scan_extra=0.5,
+    min_latency_seconds=0.0,
 )
 
 
@@ -372,7 +379,7 @@ def test_an_interrupted_scan_by_ranges_resumes_where_each_cursor_stood(tmp_path:
 
 def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request() -> None:
     """Of 60 pages, 20 hold deals that were edited in one second."""
-    options = SyncOptions(page_size=25)
+    options = SyncOptions(page_size=25, min_latency_seconds=0.0)
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(
         seed=3,
@@ -433,7 +440,7 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
     """Of 41 to 59 pages, 20 hold deals that were edited just now; more are edited behind the walk,
     some with a clock that lags.
     """
-    options = SyncOptions(page_size=10)
+    options = SyncOptions(page_size=10, min_latency_seconds=0.0)
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(
         seed=3,
@@ -496,3 +503,27 @@ def test_the_burst_limit_is_kept_by_walks_side_by_side(burst: int) -> None:
         assert stats.requests > 2 * burst or burst == 120
         assert stats.fullest_window <= burst
         assert {entry.status for entry in account.server.requests} == {200}
+
+
+@pytest.mark.parametrize(("far_from_seconds", "is_far"), [(0.0, True), (60.0, False)])
+def test_a_long_list_of_a_near_server_is_read_page_by_page(
+    far_from_seconds: float, is_far: bool
+) -> None:
+    options = SyncOptions(**WIDE | {"page_size": 20, "min_latency_seconds": far_from_seconds})
+    workers = []
+
+    def count(path: str, params: Mapping[str, str]) -> None:
+        names = [thread.name for thread in threading.enumerate()]
+        workers.append(sum(name.startswith("pdframe_") for name in names))
+
+    with sandbox.connect(
+        seed=3, deals=500, burst=10_000, latency=0.01, progress=False, options=options
+    ) as account:
+        account.users()
+        account.server.before_request = count
+        account.activities()
+        account.server.before_request = None
+        company = account.company_model
+        assert not wrong_cells(account, company, true_cells.fold(company.events), "activities")
+    assert len(workers) > 10
+    assert (max(workers) > 1) is is_far

@@ -1,7 +1,11 @@
 """Pages read into slots and pages read into dicts: the same tables, whatever stands in them."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -203,3 +207,26 @@ def test_a_page_that_was_read_while_another_reported_of_a_new_key_loses_no_row()
     assert not problems
     assert rows["id"].to_pylist() == [2, 3]
     assert rows[CODE].to_pylist() == ["note 2", "note 3"]
+
+
+def test_threads_that_learn_keys_at_once_forget_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, make = PageReader(DEALS, VARCHAR), msgspec.defstruct
+    begun, done = threading.Event(), threading.Event()
+
+    def make_late(*arguments: Any, **more: Any) -> Any:
+        if not begun.is_set():
+            begun.set()
+            done.wait(0.3)  # a lock keeps the other thread out for as long
+        return make(*arguments, **more)
+
+    def learn_more() -> None:
+        begun.wait(30)
+        known.typed([deal(2, mood="good")])
+        done.set()
+
+    monkeypatch.setattr(msgspec, "defstruct", make_late)
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(learn_more)
+        known.typed([deal(1)])
+        other.result()
+    assert known.decode(body([deal(3, mood="bad")])) is not None
