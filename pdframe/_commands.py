@@ -226,7 +226,7 @@ def _export(options: argparse.Namespace) -> Result:
     if options.layout != "star" and (options.rates or options.cancellations):
         raise ArgumentError("--rates and --cancellations are of a star: add --layout star.")
     folder = target_of(options.folder).where
-    rates = ecb_rates() if options.rates else None
+    rates = _rates(options.rates)
     with _account(options) as account:
         done = account.export(
             options.folder,
@@ -325,7 +325,7 @@ def _changes(options: argparse.Namespace) -> Result:
 def _report(options: argparse.Namespace) -> Result:
     # A mistyped path or period, or a missing extra, is refused before credentials are needed.
     target = _report_file(options.file, options.theme, options.period)
-    rates = ecb_rates() if options.rates else None
+    rates = _rates(options.rates)
     with _account(options) as account:
         _, notes = write_report(
             account,
@@ -344,6 +344,13 @@ def _report(options: argparse.Namespace) -> Result:
         print(target)
 
     return Result(rows, show, {"file": str(target), "bytes": size})
+
+
+def _rates(given: str | None) -> pd.DataFrame | None:
+    """Return the rates that `--rates` names: "ecb", or "ecb:USD" with the common currency."""
+    if given is None:
+        return None
+    return ecb_rates(given.partition(":")[2] or "EUR")
 
 
 def _report_file(path: str | Path, theme: str | None = None, period: str | None = None) -> Path:

@@ -30,6 +30,9 @@ _TOKEN = re.compile(r"--?[a-z_-]*(?:token|key)(?:=|$)|PIPEDRIVE_API_TOKEN=", re.
 """A word by which a user would pass a token; no command takes one."""
 
 
+_RATES = re.compile(r"ecb(?::[A-Z]{3})?")
+
+
 class UsageExit(SystemExit):
     """The command line cannot be parsed; the reason is printed.
 
@@ -60,6 +63,15 @@ class _Parser(argparse.ArgumentParser):
                 f"invalid choice: {value!r}.{_meant(str(value), names)} Choose from"
                 f" {', '.join(names)}.",
             )
+
+
+def _rates(given: str) -> str:
+    """Check the source of exchange rates, and the common currency behind it."""
+    if _RATES.fullmatch(given) is None:
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {given!r}. Write ecb, or with another currency than the euro ecb:USD."
+        )
+    return given
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -226,8 +238,10 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument(
         "--rates",
-        choices=["ecb"],
-        help="ecb: the star has the rates of the European Central Bank, and a forecast in euros",
+        type=_rates,
+        metavar="RATES",
+        help="ecb: the star has the rates of the European Central Bank, and a forecast in euros;"
+        " ecb:USD: in dollars, or any currency",
     )
     export.add_argument(
         "--cancellations",
@@ -266,8 +280,10 @@ def parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--rates",
-        choices=["ecb"],
-        help="ecb: add up all currencies in euros, by the rates of the European Central Bank"
+        type=_rates,
+        metavar="RATES",
+        help="ecb: add up all currencies in euros, by the rates of the European Central Bank;"
+        " ecb:USD: in dollars, or any currency"
         " (default: counts are of all currencies, charts of the account's)",
     )
     report.add_argument(

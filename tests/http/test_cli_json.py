@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from pdframe import sandbox
+from pdframe import metrics, sandbox
 from pdframe.cli import main
 from tests.helpers.faults_by_path import ctrl_c_interrupts
 from tests.helpers.proxy import refusing, through_proxy
@@ -121,9 +122,26 @@ def test_rows_and_totals_are_those_of_the_account(
     figures.append(key_figures(report))
     assert "EUR" in figures[1]
     assert figures[0] != figures[1]
+    in_dollars = run("report", str(report), "--period", "2026-Q2", "--rates", "ecb:USD")
+    assert in_dollars["exit_code"] == 0
+    assert "Won, USD" in key_figures(report)
+    # Of the sums: each win at the rate of its day, and dollars as they are.
+    assert f"{won_in_dollars(environment):,.0f}" in key_figures(report)
     wrong = run("report", str(report), "--cancellations", "Cancelation date")
     assert wrong["exit_code"] == 2
     assert "Did you mean 'Cancellation date'?" in wrong["error"]["message"]
+
+
+def won_in_dollars(account: sandbox.SandboxAccount) -> float:
+    """What was won in the second quarter, each win by the last rate up to its day."""
+    deals = account.deals(columns=["status", "value", "currency", "local_won_date"])
+    won = deals[
+        (deals["status"] == "won") & deals["local_won_date"].between("2026-04", "2026-06-30")
+    ]
+    won = won.sort_values("local_won_date")
+    rates = metrics.ecb_rates("USD").sort_values("date")
+    priced = pd.merge_asof(won, rates, left_on="local_won_date", right_on="date", by="currency")
+    return float((priced["value"] * priced["rate"]).sum())
 
 
 def key_figures(page: Path) -> str:
@@ -185,6 +203,9 @@ def test_demo_and_notebooks_print_one_object_too(run: Command, tmp_path: Path) -
         (["report", "page.html", "--period", "Q2"], "ArgumentError", "-Q2'?"),
         (["report", "/proc/page.html"], "ArgumentError", "'/proc/page.html'"),
         (["report", "a.html", "--rates", "fed"], "UsageError", "invalid choice: 'fed'"),
+        (["report", "a.html", "--rates", "ecb:"], "UsageError", "invalid choice: 'ecb:'"),
+        (["report", "a.html", "--rates", "ecb:XXX"], "ArgumentError", "never quoted XXX"),
+        (["export", "bi", "--rates", "ecb:usd"], "UsageError", "Write ecb"),
         (
             ["report", "a.html", "--period", "last", "quarter"],
             "UsageError",

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import pdframe.dashboard.widgets as module
-from pdframe import sandbox
+from pdframe import metrics, sandbox
 from pdframe.dashboard._data import Data, collect
-from pdframe.dashboard.state import EMPTY, filtered
+from pdframe.dashboard.state import EMPTY, State, filtered, period_of
 from pdframe.dashboard.views import VIEWS, view
 from pdframe.dashboard.widgets import Dashboard
 from pdframe.errors import ArgumentError, TransportError
@@ -494,3 +494,38 @@ def test_a_dashboard_that_is_shown_prepares_and_a_refused_forecast_is_no_error(
         views(board).value = "forecast"
         assert board.error is None
         assert "A forecast needs 30 closed deals" in html(board)
+
+
+def test_what_changed_says_how_its_counts_differ_from_those_of_the_overview() -> None:
+    with sandbox.connect(seed=7, deals=250, burst=100_000, progress=False, max_age=None) as account:
+        model = account.company_model
+        account.sync()
+        opened = account.deals()
+        ids = opened.loc[opened["status"].eq("open"), "id"].astype(int).tolist()[:4]
+        account.advance(days=1)
+        for number in ids:
+            model.lose_deal(number)
+        account.sync()
+        account.advance(days=35)
+        # After the period one loss is undone, and one deal is deleted; two stand.
+        model.reopen_deal(ids[0])
+        model.delete_deal(ids[1])
+        account.sync()
+        data = collect(account)
+        state = State(period_of("2026-07", data.now, data.tz), currency="EUR")
+        shown = {key: view(key, data, state) for key in ("changes", "overview")}
+        events = shown["changes"].frames["events"]
+        kept = metrics.sales_by_period(data.deals, since="2026-07", until="2026-07")
+        missing = sum(
+            int(events["event"].eq(event).sum() - kept[event].sum())
+            for event in ("created", "won", "lost")
+        )
+        new, won = (figure.value for figure in shown["overview"].figures[:2])
+        assert (new, won) == (f"{kept['created'].sum():,}", f"{kept['won'].sum():,}")
+        assert missing >= 2
+        assert any(
+            note.startswith(
+                f"{missing} of the events created, won and lost are not in the overview"
+            )
+            for note in shown["changes"].notes
+        )
