@@ -17,7 +17,9 @@ import pandas as pd
 from pdframe._command_line import (
     DONE,
     FAILED,
+    OUT_OF_BUDGET,
     PARTLY_DONE,
+    error_object,
     print_object,
     typed_command,
 )
@@ -39,7 +41,7 @@ from pdframe.bi._targets import target_of
 from pdframe.bi.export import check_choice
 from pdframe.cache.folder import default_cache_dir
 from pdframe.dashboard.page import check_report, write_report
-from pdframe.errors import ArgumentError, DataWarning
+from pdframe.errors import ArgumentError, BudgetError, DataWarning
 from pdframe.metrics import changes_summary, ecb_rates
 from pdframe.schema import TABLES, table_named, table_with_fields
 from pdframe.sync import CURRENT_NOTES
@@ -327,7 +329,7 @@ def _report(options: argparse.Namespace) -> Result:
     target = _report_file(options.file, options.theme, options.period)
     rates = _rates(options.rates)
     with _account(options) as account:
-        _, notes = write_report(
+        _, data, notes = write_report(
             account,
             target,
             period=options.period,
@@ -343,7 +345,12 @@ def _report(options: argparse.Namespace) -> Result:
     def show() -> None:
         print(target)
 
-    return Result(rows, show, {"file": str(target), "bytes": size})
+    code, why = DONE, None
+    if data.unanswered is not None:
+        warn(data.stale)
+        code = OUT_OF_BUDGET if isinstance(data.unanswered, BudgetError) else PARTLY_DONE
+        why = error_object(data.unanswered)
+    return Result(rows, show, {"file": str(target), "bytes": size}, code, why)
 
 
 def _rates(given: str | None) -> pd.DataFrame | None:

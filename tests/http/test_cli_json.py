@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+import pdframe
 from pdframe import metrics, sandbox
 from pdframe.cli import main
 from tests.helpers.faults_by_path import ctrl_c_interrupts
@@ -289,6 +291,25 @@ def test_out_of_budget_says_when_to_come_back(
     assert resume_at > datetime.now(UTC)
     environment.server.settings.daily_tokens = 100_000
     assert main(["status", "--json"]) == 0
+
+
+def test_a_report_out_of_budget_is_of_the_cache_and_says_when_to_come_back(
+    environment: sandbox.SandboxAccount,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Command,
+    tmp_path: Path,
+) -> None:
+    assert run("sync")["exit_code"] == 0
+    monkeypatch.setattr("pdframe._commands.connect", partial(pdframe.connect, max_age=0))
+    environment.server.settings.daily_tokens = 10
+    page = tmp_path / "page.html"
+    shown = run("report", str(page), "--period", "2026-Q2")
+    environment.server.settings.daily_tokens = 100_000
+    assert (shown["exit_code"], shown["error"]["type"]) == (4, "BudgetError")
+    assert datetime.fromisoformat(shown["error"]["resume_at"]) > datetime.now(UTC)
+    assert shown["totals"]["bytes"] == page.stat().st_size
+    assert "Not refreshed: figures of the cache, " in page.read_text("utf-8")
+    assert run.err.count("Not refreshed: figures of the cache, ") == 1
 
 
 def test_an_interruption_is_an_object_too(
