@@ -260,7 +260,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="SINCE",
         help="last Monday, yesterday, 2026-06, 2026-06-30 ... (default: 7 days ago)",
     )
-    changes.add_argument("--until", metavar="TIME", help="where it ends (default: now)")
+    changes.add_argument(
+        "--until",
+        metavar="TIME",
+        help="where it ends, exclusive: of a day its first instant, of a month its end (default: now)",
+    )
     changes.add_argument(
         "--all", action="store_true", help="list every event, not only the newest 50"
     )

@@ -105,7 +105,7 @@ def forecast(
     Parameters
     ----------
     until
-        The end, exclusive: a day or time is its first instant; a year, quarter or month
+        The end, exclusive: a day or time is its first instant; a year, quarter, month
         ("2026-Q3"), "this quarter" or a `pd.Period` is taken to its end.
     as_of
         What happened after it is unknown: also "yesterday", "last Friday", "7 days ago". None: now,
