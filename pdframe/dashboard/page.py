@@ -341,7 +341,7 @@ def page(data: Data, state: State, theme: Theme | None = None) -> tuple[str, lis
         before=state.period.before_text,
         now=f"{now:%Y-%m-%d %H:%M}",
         tz=escaped(data.tz),
-        stale=f'<p role="note">{escaped(data.stale)}</p>\n' if data.stale else "",
+        stale=f'<p role="note"><b>{escaped(data.stale)}</b></p>\n' if data.stale else "",
         links="".join(f'<li><a href="#{key}">{escaped(title)}</a></li>' for key, title in headings),
         views="\n".join(sections),
     )

@@ -181,6 +181,7 @@ class Why:
         result = np.empty(len(self.factors), object)
         for row, named in enumerate(self._strongest()):
             text, side = "", None
+            named = self._plain(row, named)
             # All of one side together, that of the strongest first.
             raises = [self.factors[row, k] > 1 for k in named]
             for k, is_for in sorted(
@@ -198,6 +199,13 @@ class Why:
                 text, side = longer, is_for
             result[row] = text or "like an average deal"
         return result
+
+    def _plain(self, row: int, named: list[int]) -> list[int]:
+        """Return the terms without the stage where the days in it say the same."""
+        both = {self.terms[k]: bool(self.factors[row, k] > 1) for k in named}
+        if both.get("stage") is not both.get("time in stage"):
+            return named
+        return [k for k in named if self.terms[k] != "stage"]
 
     def _strongest(self) -> list[list[int]]:
         """Return the terms of the model that a text names, of each deal, the strongest first."""

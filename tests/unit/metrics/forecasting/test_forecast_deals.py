@@ -226,15 +226,22 @@ def test_a_reason_is_the_strongest_terms_of_why_in_few_plain_words(frames: Frame
     for why, reason in zip(result["why"], result["reason"], strict=True):
         assert 0 < len(reason) <= 80
         assert not re.search(r"\(x|odds|blend|calibration|%|season", reason)
-        first, *_ = re.findall(r"([^:;]+?) \(x([\d.]+)\)", why.partition("odds times:")[2])
-        if first[0].strip() == "all else":
+        terms = re.findall(r"([^:;]+?) \(x([\d.]+)\)", why.partition("odds times:")[2])
+        terms = [(name.strip(), float(factor)) for name, factor in terms]
+        # "stage Offer" says no more than "6 days in Offer", where both speak for the same.
+        of_stage = {name: factor > 1 for name, factor in terms if name.startswith("stage ")}
+        in_stage = [factor > 1 for name, factor in terms if re.match(r"\d+ days? in ", name)]
+        if list(of_stage.values()) == in_stage:
+            terms = [(name, factor) for name, factor in terms if name not in of_stage]
+        first = terms[0]
+        if first[0] == "all else":
             assert reason == "like an average deal"
             continue
-        side = "for" if float(first[1]) > 1 else "against"
+        side = "for" if first[1] > 1 else "against"
         sides.add(side)
         assert reason.startswith(f"{side}: ")
         # The strongest term of all comes first; a long name is cut, a month has other words.
-        start = first[0].strip()[:10]
+        start = first[0][:10]
         assert reason.removeprefix(f"{side}: ").startswith(start) or "season" in start
     assert sides == {"for", "against"}
 
@@ -247,6 +254,8 @@ def test_a_reason_names_each_side_once_and_no_id():
         LineItems(np.array([3]), np.array([5])),
     )  # fmt: skip
     words = Circumstances(there, ["Offer"], ["Ann"], np.array([3]), np.full(1, 20634))
+    both = Why(14.0, 0.01, ("stage", "time in stage", "b", "c"), np.array([[3, 1.1, 5, 0.1]]))
+    assert both.reasons(words).tolist() == ["for: 34 days in Offer"]
     terms = ("time in stage", "owner", "product", "season", "blend", "calibration")
     for factors, text in (
         ([2, 0.25, 1.5, 1.01], "against: owner Ann; for: 34 days in Offer, its product"),
