@@ -243,6 +243,11 @@ def _problem(
     own = [name for name in parameters if name != "self"]
     is_method = "self" in parameters
     called = f"{function.__name__}()"
+    many = inspect.Parameter.VAR_POSITIONAL
+    without = [name for name in given if name in parameters and parameters[name].kind is many]
+    if without:
+        named = ", ".join(map(repr, _listed(given[without[0]])))
+        return f"{called} takes {without[0]} without a name: {function.__name__}(..., {named})."
     unknown = [name for name in given if name not in parameters]
     if unknown:
         name, value = unknown[0], given[unknown[0]]
@@ -282,6 +287,10 @@ def _problem(
     if missing:
         return f"{called} also needs {', '.join(missing)}. Write {example_call(function)}."
     return None
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple | set) else [value]
 
 
 def _frame_hint(

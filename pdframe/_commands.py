@@ -482,7 +482,8 @@ def _show_sync(rows: pd.DataFrame) -> None:
 
 
 def _total(rows: pd.DataFrame) -> str:
-    return f"{int(rows['requests'].sum()):,} requests, {int(rows['tokens'].sum()):,} API tokens"
+    requests, tokens = (int(rows[name].sum()) for name in ("requests", "tokens"))
+    return f"{requests:,} request{'' if requests == 1 else 's'}, {tokens:,} API tokens"
 
 
 __all__ = ["run"]

@@ -105,6 +105,9 @@ def test_rows_and_totals_are_those_of_the_account(
 
     exported = run("export", str(tmp_path / "bi"), "stages")
     assert exported["rows"][0]["path"] == str(tmp_path / "bi" / "stages.parquet")
+    # Tables behind an option, too.
+    again = run("export", str(tmp_path / "bi2"), "--format", "csv", "stages", "pipelines")
+    assert [row["table"] for row in again["rows"]] == ["stages", "pipelines"]
     assert exported["totals"]["rows"] == 12
     assert exported["totals"]["bytes"] == (tmp_path / "bi" / "stages.parquet").stat().st_size
 
@@ -205,6 +208,13 @@ def test_demo_and_notebooks_print_one_object_too(run: Command, tmp_path: Path) -
         (["report", "page.html", "--period", "Q2"], "ArgumentError", "-Q2'?"),
         (["report", "/proc/page.html"], "ArgumentError", "'/proc/page.html'"),
         (["report", "a.html", "--rates", "fed"], "UsageError", "invalid choice: 'fed'"),
+        (["report", "a.html", "--rates", "usd"], "UsageError", "Did you mean 'ecb:USD'?"),
+        (["help"], "UsageError", "Write pdframe --help."),
+        (["forecast"], "UsageError", "account.forecast('this quarter')"),
+        (["dashboard"], "UsageError", "account.dashboard()"),
+        (["export", "bi", "--format", "excel"], "UsageError", "Did you mean 'xlsx'?"),
+        (["export", "bi", "--format", "csv", "dealz"], "ArgumentError", "Did you mean 'deals'?"),
+        (["export", "bi", "deals", "--cache-dir", "my", "cache"], "UsageError", '"my cache"'),
         (["report", "a.html", "--rates", "ecb:"], "UsageError", "invalid choice: 'ecb:'"),
         (["report", "a.html", "--rates", "ecb:XXX"], "ArgumentError", "never quoted XXX"),
         (["export", "bi", "--rates", "ecb:usd"], "UsageError", "Write ecb"),

@@ -246,6 +246,17 @@ def test_a_table_or_method_of_an_account_that_is_like_none_is_answered_in_groups
             account.deal_product  # noqa: B018
 
 
+def test_names_of_tables_are_given_without_a_keyword() -> None:
+    with sandbox.connect(seed=3, deals=20, progress=False) as account:
+        for given in (["deals", "stages"], ("deals", "stages")):
+            with pytest.raises(
+                ArgumentError, match=r"without a name: export\(\.\.\., 'deals', 'stages'\)"
+            ):
+                account.export("bi", tables=given)  # type: ignore[call-arg]
+        with pytest.raises(ArgumentError, match=r"tables without a name: sync\(\.\.\., 'deals'\)"):
+            account.sync(tables="deals")  # type: ignore[call-arg]
+
+
 def test_a_metric_that_is_tried_on_an_account_is_answered_with_its_call() -> None:
     with sandbox.connect(seed=3, deals=20, progress=False) as account:
         for name, call in (
