@@ -246,8 +246,8 @@ def _problem(
     many = inspect.Parameter.VAR_POSITIONAL
     without = [name for name in given if name in parameters and parameters[name].kind is many]
     if without:
-        named = ", ".join(map(repr, _listed(given[without[0]])))
-        return f"{called} takes {without[0]} without a name: {function.__name__}(..., {named})."
+        written = ", ".join(map(repr, _listed(given[without[0]])))
+        return f"{called} takes {without[0]} without a name: {function.__name__}(..., {written})."
     unknown = [name for name in given if name not in parameters]
     if unknown:
         name, value = unknown[0], given[unknown[0]]

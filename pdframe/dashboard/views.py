@@ -219,10 +219,10 @@ def _say_what_stands_no_more(
     standing = pd.MultiIndex.from_arrays([counted["event"].astype("str"), counted["deal_id"]])
     sold = events[events["event"].isin(["created", "won", "lost"])]
     own = pd.MultiIndex.from_arrays([sold["event"].astype("str"), sold["deal_id"]])
-    gone = int((~own.isin(standing)).sum())
-    if gone:
+    fallen = int((~own.isin(standing)).sum())
+    if fallen:
         notes.add(
-            f"{gone:,} of the events created, won and lost are not in the overview, which counts"
+            f"{fallen:,} of the events created, won and lost are not in the overview, which counts"
             " what stands today: their deals were deleted, reopened or closed again since."
         )
 

@@ -393,7 +393,7 @@ def test_every_docstring_says_the_same_of_until() -> None:
         "changes of an account": pdframe.Account.changes,
         "forecast": pdframe.Account.forecast,
     }
-    found = 0
+    seen = 0
     for name, function in public.items():
         if (
             not inspect.isfunction(function)
@@ -406,7 +406,7 @@ def test_every_docstring_says_the_same_of_until() -> None:
             re.MULTILINE,
         )
         text = " ".join(entries[0].split())
-        found += 1
+        seen += 1
         is_said = "exclusive" in text and "taken to its end" in text
         assert is_said or text.startswith("As in `"), name
-    assert found > 20
+    assert seen > 20
