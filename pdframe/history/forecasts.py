@@ -158,7 +158,7 @@ def forecast(
     ['2026-07', '2026-08', '2026-09']
     >>> whole = account.forecast("this quarter", rates=rates)
     >>> whole["period"].dt.to_period("Q").astype(str).to_list()
-    ['2026Q2']
+    ['2026Q3']
     """
     if freq is not None:
         frequency(freq, fiscal_start)
