@@ -84,6 +84,12 @@ _OF_RESULT = {
     ),
     **dict.fromkeys(("limit", "top", "head"), "It has no limit: result.head(10)."),
 }
+# Of one metric alone.
+_OF_METRIC = {
+    ("top_customers", "by"): "It ranks customers by MRR. By won value:"
+    " sales_by_period(account.deals(names=True), since='2026', until='2026', freq='Y',"
+    " by='org_name', rates=...).nlargest(10, 'won_value').",
+}
 # Of `difflib`, where 1 is the same.
 _TYPO, _ALIKE = 0.8, 0.6
 _FEWEST_SIGNS = 3
@@ -237,11 +243,18 @@ def _problem(
     own = [name for name in parameters if name != "self"]
     is_method = "self" in parameters
     called = f"{function.__name__}()"
+    many = inspect.Parameter.VAR_POSITIONAL
+    without = [name for name in given if name in parameters and parameters[name].kind is many]
+    if without:
+        written = ", ".join(map(repr, _listed(given[without[0]])))
+        return f"{called} takes {without[0]} without a name: {function.__name__}(..., {written})."
     unknown = [name for name in given if name not in parameters]
     if unknown:
         name, value = unknown[0], given[unknown[0]]
         close = nearest(name, own)
-        if not columns and "n" not in own and name in _OF_RESULT:
+        if (function.__name__, name) in _OF_METRIC:
+            hint = _OF_METRIC[function.__name__, name]
+        elif not columns and "n" not in own and name in _OF_RESULT:
             hint = _OF_RESULT[name].format(value=value)
         elif columns and (name in columns or _in_words(name, value, columns)):
             hint = _loader_hint(function.__name__, name, value, columns)
@@ -272,8 +285,12 @@ def _problem(
         and name not in filled
     ]
     if missing:
-        return f"{called} also needs {', '.join(missing)}. Write {_example(function)}."
+        return f"{called} also needs {', '.join(missing)}. Write {example_call(function)}."
     return None
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple | set) else [value]
 
 
 def _frame_hint(
@@ -323,8 +340,8 @@ def _selection(frame: str, column: str, value: object) -> str:
     return f"{frame}[{frame}[{column!r}] == {shown}]"
 
 
-def _example(function: Callable[..., Any]) -> str:
-    """Return a call with every required argument."""
+def example_call(function: Callable[..., Any]) -> str:
+    """Return a call of a metric, chart or method with every required argument."""
     written, is_method = [], False
     parameters = inspect.signature(function).parameters
     for name, parameter in parameters.items():
@@ -354,6 +371,7 @@ __all__ = [
     "SOURCES",
     "did_you_mean",
     "either",
+    "example_call",
     "explain_functions",
     "explain_methods",
     "explained",

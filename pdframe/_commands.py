@@ -17,7 +17,9 @@ import pandas as pd
 from pdframe._command_line import (
     DONE,
     FAILED,
+    OUT_OF_BUDGET,
     PARTLY_DONE,
+    error_object,
     print_object,
     typed_command,
 )
@@ -39,7 +41,7 @@ from pdframe.bi._targets import target_of
 from pdframe.bi.export import check_choice
 from pdframe.cache.folder import default_cache_dir
 from pdframe.dashboard.page import check_report, write_report
-from pdframe.errors import ArgumentError, DataWarning
+from pdframe.errors import ArgumentError, BudgetError, DataWarning
 from pdframe.metrics import changes_summary, ecb_rates
 from pdframe.schema import TABLES, table_named, table_with_fields
 from pdframe.sync import CURRENT_NOTES
@@ -226,7 +228,7 @@ def _export(options: argparse.Namespace) -> Result:
     if options.layout != "star" and (options.rates or options.cancellations):
         raise ArgumentError("--rates and --cancellations are of a star: add --layout star.")
     folder = target_of(options.folder).where
-    rates = ecb_rates() if options.rates else None
+    rates = _rates(options.rates)
     with _account(options) as account:
         done = account.export(
             options.folder,
@@ -325,9 +327,9 @@ def _changes(options: argparse.Namespace) -> Result:
 def _report(options: argparse.Namespace) -> Result:
     # A mistyped path or period, or a missing extra, is refused before credentials are needed.
     target = _report_file(options.file, options.theme, options.period)
-    rates = ecb_rates() if options.rates else None
+    rates = _rates(options.rates)
     with _account(options) as account:
-        _, notes = write_report(
+        _, data, notes = write_report(
             account,
             target,
             period=options.period,
@@ -343,7 +345,19 @@ def _report(options: argparse.Namespace) -> Result:
     def show() -> None:
         print(target)
 
-    return Result(rows, show, {"file": str(target), "bytes": size})
+    code, why = DONE, None
+    if data.unanswered is not None:
+        warn(data.stale)
+        code = OUT_OF_BUDGET if isinstance(data.unanswered, BudgetError) else PARTLY_DONE
+        why = error_object(data.unanswered)
+    return Result(rows, show, {"file": str(target), "bytes": size}, code, why)
+
+
+def _rates(given: str | None) -> pd.DataFrame | None:
+    """Return the rates that `--rates` names: "ecb", or "ecb:USD" with the common currency."""
+    if given is None:
+        return None
+    return ecb_rates(given.partition(":")[2] or "EUR")
 
 
 def _report_file(path: str | Path, theme: str | None = None, period: str | None = None) -> Path:
@@ -468,7 +482,8 @@ def _show_sync(rows: pd.DataFrame) -> None:
 
 
 def _total(rows: pd.DataFrame) -> str:
-    return f"{int(rows['requests'].sum()):,} requests, {int(rows['tokens'].sum()):,} API tokens"
+    requests, tokens = (int(rows[name].sum()) for name in ("requests", "tokens"))
+    return f"{requests:,} request{'' if requests == 1 else 's'}, {tokens:,} API tokens"
 
 
 __all__ = ["run"]

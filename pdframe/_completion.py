@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 _FILES = frozenset({"FILE"})
 _FOLDERS = frozenset({"DIR"})
 _TABLES = frozenset({"TABLE"})
+_BEGINNINGS = {"RATES": ("ecb",)}
+"""By metavar, words that a value begins with."""
 
 
 def completion(
@@ -96,7 +98,7 @@ def _values(command: argparse.ArgumentParser) -> dict[str, str]:
     for action in command._actions:
         if not action.option_strings or action.nargs == 0:
             continue
-        choices = " ".join(map(str, action.choices or ()))
+        choices = " ".join(map(str, action.choices or _BEGINNINGS.get(str(action.metavar)) or ()))
         kind = "folder" if action.metavar in _FOLDERS else ""
         values["|".join(action.option_strings)] = f'candidates="{choices}"; kind={kind}'
     return values

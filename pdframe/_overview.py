@@ -7,11 +7,12 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
+from pdframe._relative_times import age_text
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import ArgumentError, CacheError, NewerCacheError
 from pdframe.loaders import Connected
@@ -211,7 +212,9 @@ def cache_lines(store: Store) -> list[str]:
         manifests = [_readable_manifest(store, name) for name in TABLES]
     except NewerCacheError as error:
         return [str(error)]
-    lines = [f"{m.table}: {m.rows:,} rows, {_age(now - m.synced_at)} old" for m in manifests if m]
+    lines = [
+        f"{m.table}: {m.rows:,} rows, {age_text(now - m.synced_at)} old" for m in manifests if m
+    ]
     return lines or list(FIRST_STEPS)
 
 
@@ -248,14 +251,6 @@ def _readable_manifest(store: Store, name: str) -> Manifest | None:
         raise
     except CacheError:
         return None
-
-
-def _age(age: timedelta) -> str:
-    seconds = max(0, int(age.total_seconds()))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 __all__ = [

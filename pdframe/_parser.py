@@ -30,6 +30,20 @@ _TOKEN = re.compile(r"--?[a-z_-]*(?:token|key)(?:=|$)|PIPEDRIVE_API_TOKEN=", re.
 """A word by which a user would pass a token; no command takes one."""
 
 
+_MEANT = {
+    "help": "Write pdframe --help.",
+    "version": "Write pdframe --version.",
+    "excel": "Did you mean 'xlsx'?",
+    "forecast": "pdframe report has it; in Python: account.forecast('this quarter').",
+    "dashboard": "It is a widget of notebooks: account.dashboard(). pdframe report writes a page.",
+    "fetch": "Did you mean 'sync'?",
+    "load": "Did you mean 'sync'?",
+}
+"""What people try, and what they mean."""
+
+_RATES = re.compile(r"ecb(?::[A-Z]{3})?")
+
+
 class UsageExit(SystemExit):
     """The command line cannot be parsed; the reason is printed.
 
@@ -62,6 +76,21 @@ class _Parser(argparse.ArgumentParser):
             )
 
 
+def _rates(given: str) -> str:
+    """Check the source of exchange rates, and the common currency behind it."""
+    if _RATES.fullmatch(given) is None:
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {given!r}.{_currency_meant(given)} Write ecb, or with another common"
+            " currency than the euro ecb:USD."
+        )
+    return given
+
+
+def _currency_meant(given: str) -> str:
+    code = given.rpartition(":")[2].upper()
+    return f" Did you mean 'ecb:{code}'?" if re.fullmatch("[A-Z]{3}", code) else ""
+
+
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse a command line; raise `UsageExit` where it is wrong.
 
@@ -85,18 +114,43 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             top.error(missing)
         top.print_help(sys.stderr)
         raise UsageExit(missing)
-    if unknown:
+    if unknown and _are_tables(top, options, words, unknown):
+        options.tables = [*(options.tables or ()), *unknown]
+    elif unknown:
         hint = _hint(words, unknown, _options(top, options.command))
         top.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     return options
 
 
-def _options(top: argparse.ArgumentParser, command: str) -> list[str]:
-    """Return the options of a command."""
+def _are_tables(
+    top: argparse.ArgumentParser,
+    options: argparse.Namespace,
+    words: Sequence[str],
+    unknown: Sequence[str],
+) -> bool:
+    """Whether arguments behind an option are tables, which argparse takes only before it: those
+    that cannot be the rest of a value without quotes.
+    """
+    if not hasattr(options, "tables") or any(word.startswith("-") for word in unknown):
+        return False
+    before = [word for word in words[: words.index(unknown[0])] if word.startswith("-")]
+    name = before[-1].partition("=")[0] if before else ""
+    return any(
+        name in action.option_strings and (action.nargs == 0 or action.choices or action.type)
+        for action in _actions(top, options.command)
+    )
+
+
+def _actions(top: argparse.ArgumentParser, command: str) -> list[argparse.Action]:
     (commands,) = (
         action for action in top._actions if isinstance(action, argparse._SubParsersAction)
     )
-    return [name for action in commands.choices[command]._actions for name in action.option_strings]
+    return list(commands.choices[command]._actions)
+
+
+def _options(top: argparse.ArgumentParser, command: str) -> list[str]:
+    """Return the options of a command."""
+    return [name for action in _actions(top, command) for name in action.option_strings]
 
 
 def _hint(words: Sequence[str], unknown: Sequence[str], options: Collection[str]) -> str:
@@ -118,6 +172,8 @@ def _hint(words: Sequence[str], unknown: Sequence[str], options: Collection[str]
 
 
 def _meant(given: str, names: Collection[str]) -> str:
+    if given.lower() in _MEANT:
+        return f" {_MEANT[given.lower()]}"
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 
@@ -226,8 +282,10 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument(
         "--rates",
-        choices=["ecb"],
-        help="ecb: the star has the rates of the European Central Bank, and a forecast in euros",
+        type=_rates,
+        metavar="RATES",
+        help="ecb: the star has the rates of the European Central Bank, and a forecast in euros;"
+        " ecb:USD: in dollars, or any currency",
     )
     export.add_argument(
         "--cancellations",
@@ -246,7 +304,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="SINCE",
         help="last Monday, yesterday, 2026-06, 2026-06-30 ... (default: 7 days ago)",
     )
-    changes.add_argument("--until", metavar="TIME", help="where it ends (default: now)")
+    changes.add_argument(
+        "--until",
+        metavar="TIME",
+        help="where it ends, exclusive: of a day its first instant, of a month its end (default: now)",
+    )
     changes.add_argument(
         "--all", action="store_true", help="list every event, not only the newest 50"
     )
@@ -266,8 +328,10 @@ def parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--rates",
-        choices=["ecb"],
-        help="ecb: add up all currencies in euros, by the rates of the European Central Bank"
+        type=_rates,
+        metavar="RATES",
+        help="ecb: add up all currencies in euros, by the rates of the European Central Bank;"
+        " ecb:USD: in dollars, or any currency"
         " (default: counts are of all currencies, charts of the account's)",
     )
     report.add_argument(

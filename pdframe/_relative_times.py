@@ -180,6 +180,15 @@ def _forms() -> str:
     return f"Write '2026-06-30', '2026-06-30 14:00', '2026-06', '2026-Q2', or one of {words}."
 
 
+def age_text(age: timedelta) -> str:
+    """Return how old something is: "3 d", "4 h", "5 min", "6 s"."""
+    seconds = max(0, int(age.total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 def refuse_future(given: Any, time: pd.Timestamp, now: pd.Timestamp, tz: str, name: str) -> None:
     """Raise `ArgumentError` where an argument, as given, is a time after now."""
     if time > now:
@@ -189,4 +198,4 @@ def refuse_future(given: Any, time: pd.Timestamp, now: pd.Timestamp, tz: str, na
         )
 
 
-__all__ = ["absolute", "is_counted", "refuse_future"]
+__all__ = ["absolute", "age_text", "is_counted", "refuse_future"]

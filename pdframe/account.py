@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import weakref
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pdframe import _overview, metrics
-from pdframe._advice import explain_methods, explained, unknown_name
+from pdframe._advice import example_call, explain_methods, explained, unknown_name
 from pdframe._connect import connection, digest_of
 from pdframe._overview import FIRST_STEPS, account_html, account_text, cache_lines
 from pdframe._progress import Bars
@@ -414,8 +415,11 @@ class Account:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_") or hasattr(type(self), name):
             raise AttributeError(name)
-        computed = f"It is a metric: pdframe.metrics.{name} takes the frames of an account."
-        hints = dict.fromkeys(metrics.__all__, computed) | _NO_TABLES
+        hints = dict(_NO_TABLES)
+        if name in metrics.__all__ and name not in hints:
+            metric = getattr(metrics, name)
+            call = example_call(metric) if inspect.isfunction(metric) else name
+            hints[name] = f"It is a metric, which takes frames: pdframe.metrics.{call}."
         if name not in hints and (sentence := meant(name)):
             hints[name] = f"pdframe.metrics may answer that: {sentence}"
         kind = "table or method of an account"

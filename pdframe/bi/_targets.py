@@ -101,6 +101,16 @@ class Target(Protocol):
         """Return the names of the staging folders of exports that are running or were killed."""
 
 
+_KINDS = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".xls": "xlsx",
+    ".duckdb": "duckdb",
+}
+"""By the ending of a file, the format that was meant."""
+
+
 class LocalFolder:
     """A folder of this machine. What is made is private."""
 
@@ -119,7 +129,13 @@ class LocalFolder:
         return str(self._path / name)
 
     def check(self) -> None:
-        """Refuse a folder that cannot be made or written."""
+        """Refuse a folder that cannot be made or written, and a new one with the name of a file."""
+        kind = _KINDS.get(self._path.suffix.lower())
+        if kind is not None and not self._path.exists():
+            raise ArgumentError(
+                f"An export is a folder of files, and {self._path.name!r} is named like a file. Pass"
+                f" a folder, such as 'bi', and format={kind!r}."
+            )
         above = self._path
         while not above.exists() and above != above.parent:
             above = above.parent

@@ -50,6 +50,7 @@ _COMMON = """
 .pdframe-dashboard h2.pd-title { font-size: 20px; line-height: 1.25; margin: 0; padding: 0;
   color: var(--pd-ink); font-weight: 650; border: 0; }
 .pdframe-dashboard .pd-faint { color: var(--pd-faint); }
+.pdframe-dashboard .pd-stale { margin: 2px 0 0; font-weight: 600; }
 .pdframe-dashboard .pd-title + .pd-faint { margin: 2px 0 0; }
 .pdframe-dashboard .pd-view { container-type: inline-size; }
 .pdframe-dashboard .pd-figures { display: flex; flex-flow: row wrap; gap: 10px;
@@ -236,11 +237,12 @@ def static(company: str, said: str, content: str, name: str) -> str:
     )
 
 
-def header(company: str, said: str) -> str:
-    """Return the title, and what is shown."""
+def header(company: str, said: str, stale: str = "") -> str:
+    """Return the title, what is shown, and why it is old."""
+    old = f'<p class="pd-stale" role="note">{escaped(stale)}</p>' if stale else ""
     return (
         f'<h2 class="pd-title" dir="auto">{escaped(company)}</h2>'
-        f'<p class="pd-faint">{escaped(said)}</p>'
+        f'<p class="pd-faint">{escaped(said)}</p>{old}'
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import pandas as pd
 
 from pdframe._advice import did_you_mean
+from pdframe._relative_times import age_text
 from pdframe._warnings import collect_warnings
+from pdframe.cache.messages import UNANSWERED
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, NotCachedError, PdframeError
@@ -75,7 +77,7 @@ class Reporting(Protocol):
     ) -> pd.DataFrame:
         """Forecast the revenue of coming periods, and keep the forecast."""
 
-    def fields(self, table: str | None = ...) -> pd.DataFrame:
+    def fields(self, table: str | None = ..., *, refresh: _Refresh = ...) -> pd.DataFrame:
         """List the fields of a table."""
 
     def status(self) -> pd.DataFrame:
@@ -117,6 +119,8 @@ class Data:
         Of currencies; None: each has its own figures.
     cancellations
         The column of deals with the day on which recurring revenue ended; None: unknown.
+    unanswered
+        Why the API was not asked, so that all is as it was cached; None: it was.
     notes
         What was unavailable, and why.
     custom
@@ -144,10 +148,20 @@ class Data:
     tokens_today: int
     rates: RateTable | None = None
     cancellations: str | None = None
+    unanswered: PdframeError | None = None
     notes: Sequence[str] = ()
     custom: Sequence[str] = ()
     computed: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
     locks: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def stale(self) -> str:
+        """How old the figures are and why, where the API did not answer; else empty."""
+        if self.unanswered is None:
+            return ""
+        age = pd.Timestamp.now("UTC") - self.status["synced_at"].min()
+        why = str(self.unanswered.args[0]) if self.unanswered.args else ""
+        return f"Not refreshed: figures of the cache, {age_text(age)} old. {why}".rstrip()
 
     def once(self, name: Hashable, compute: Callable[[], Result]) -> Result:
         """Return a result that is computed at the first call; threads that ask meanwhile wait."""
@@ -167,6 +181,9 @@ def collect(
 ) -> Data:
     """Load what the views read. Warnings of the data are not issued: the views show them.
 
+    With `refresh=None`, an API that does not answer leaves what is cached: `Data.unanswered` says
+    why.
+
     Raises
     ------
     ArgumentError
@@ -174,6 +191,21 @@ def collect(
     PdframeError
         Deals, stages or pipelines are unavailable.
     """
+    try:
+        return _collected(account, refresh, rates, cancellations)
+    except UNANSWERED as error:
+        if refresh is not None:
+            raise
+        try:
+            cached = _collected(account, False, rates, cancellations)
+        except PdframeError:
+            raise error from None
+        return replace(cached, unanswered=error)
+
+
+def _collected(
+    account: Reporting, refresh: _Refresh, rates: RateTable | None, cancellations: str | None
+) -> Data:
     notes: list[str] = []
 
     def optional(load: Callable[[], pd.DataFrame]) -> pd.DataFrame | None:
@@ -193,7 +225,7 @@ def collect(
                 f"cancellations={cancellations!r} is no column of deals."
                 f" {did_you_mean(cancellations, deals.columns)}".strip()
             )
-        fields = account.fields("deals")
+        fields = account.fields("deals", refresh=False)
         stages, pipelines = account.stages(refresh=refresh), account.pipelines(refresh=refresh)
         users = optional(lambda: account.users(refresh=refresh))
         lines = optional(lambda: account.deal_products(refresh=refresh))

@@ -197,7 +197,7 @@ def forecast(data: Data, state: State) -> View:
                 "value": ("Value", amount),
                 "p_won": ("Win", share),
                 "expected_value": ("Expected", amount),
-                "why": "Why",
+                "reason": "Why",
             },
             most=8,
             links=best["deal_id"].map(urls),

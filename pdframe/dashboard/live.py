@@ -29,7 +29,8 @@ def dashboard(
     the data. Under a chart is its table, under a view are the deals that a number counts, with
     their pages in Pipedrive, and "Copy as code": the calls that give the same figures.
 
-    What a reader sees is loaded once; the button "Refresh" fetches what changed. A notebook that is
+    What a reader sees is loaded once; the button "Refresh" fetches what changed. Where the API does
+    not answer or the day's tokens are spent, it shows what is cached, and says how old that is. A notebook that is
     exported, or opened without a kernel, shows the last view as a picture.
 
     Parameters

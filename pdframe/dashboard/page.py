@@ -16,7 +16,7 @@ from string import Template
 from typing import Any, Literal, TypeAlias
 
 from pdframe._files import TEMPORARY, write_atomic
-from pdframe._warnings import collect_warnings
+from pdframe._warnings import collect_warnings, warn
 from pdframe.dashboard._data import Data, Reporting, collect
 from pdframe.dashboard._forecast import keep_common_sd, until_month
 from pdframe.dashboard._parts import (
@@ -135,7 +135,7 @@ _PAGE = Template(
 <header>
 <h1>$title</h1>
 <p>Sales report, $period, compared with $before. As of $now ($tz).</p>
-</header>
+$stale</header>
 <nav aria-label="Parts of the report"><ul>$links</ul></nav>
 <main>
 $views
@@ -196,7 +196,9 @@ def report(
         The column of deals, such as "Cancellation date", that holds the day on which recurring
         revenue ended. None: line items without an end count forever, and a note says so.
     refresh
-        As in `deals`, for all tables that it reads.
+        As in `deals`, for all tables that it reads. None: where the API does not answer or the
+        day's tokens are spent, the figures are those of the cache, and the page says how old they
+        are and why.
 
     Returns
     -------
@@ -213,13 +215,18 @@ def report(
     PdframeError
         As in `deals`, `stages` and `pipelines`. A view whose figures are refused says why instead.
 
+    Warns
+    -----
+    DataWarning
+        The API did not answer, so the figures are those of the cache.
+
     Examples
     --------
     >>> file = account.report("report.html", period="2026-Q2")
     >>> print(file.name, file.read_text()[:15])
     report.html <!DOCTYPE html>
     """
-    file, _ = write_report(
+    file, data, _ = write_report(
         self,
         path,
         period=period,
@@ -228,6 +235,8 @@ def report(
         cancellations=cancellations,
         refresh=refresh,
     )
+    if data.stale:
+        warn(f"The report is not of now. {data.stale}")
     return file
 
 
@@ -240,8 +249,8 @@ def write_report(
     rates: RateTable | None = None,
     cancellations: str | None = None,
     refresh: _Refresh = None,
-) -> tuple[Path, list[str]]:
-    """Write a report as `report` does; return the file and the notes of the page."""
+) -> tuple[Path, Data, list[str]]:
+    """Write a report as `report` does; return the file, its frames and the notes of the page."""
     target = check_report(path, theme, period)
     data = collect(account, refresh=refresh, rates=rates, cancellations=cancellations)
     state = State(period_of(period, data.now, data.tz), currency=main_currency(data))
@@ -252,7 +261,7 @@ def write_report(
         write_atomic(target, content.encode("utf-8", "replace"))
     except OSError as error:
         raise ArgumentError(f"{target} cannot be written: {error.strerror}.") from None
-    return target, notes
+    return target, data, notes
 
 
 def _delete_leftovers(target: Path) -> None:
@@ -332,6 +341,7 @@ def page(data: Data, state: State, theme: Theme | None = None) -> tuple[str, lis
         before=state.period.before_text,
         now=f"{now:%Y-%m-%d %H:%M}",
         tz=escaped(data.tz),
+        stale=f'<p role="note"><b>{escaped(data.stale)}</b></p>\n' if data.stale else "",
         links="".join(f'<li><a href="#{key}">{escaped(title)}</a></li>' for key, title in headings),
         views="\n".join(sections),
     )

@@ -144,6 +144,7 @@ def changes(data: Data, state: State) -> View:
     }
     # Where the window begins before the first snapshot, show what is known of it: a note says so.
     events = notes.of(metrics.changes, history, deals, partly=True, **how)
+    _say_what_stands_no_more(data, state, deals, events, notes)
     summary = metrics.changes_summary(events)
     newest = events.iloc[::-1].reset_index(drop=True)
     newest["time"] = newest["time"].dt.tz_convert(data.tz)
@@ -207,6 +208,24 @@ def changes(data: Data, state: State) -> View:
             if number
         ),
     )
+
+
+def _say_what_stands_no_more(
+    data: Data, state: State, deals: pd.DataFrame, events: pd.DataFrame, notes: Notes
+) -> None:
+    """Note how many events the overview does not count: it counts what stands today."""
+    counted = metrics.sales_by_period_deals(
+        deals, since=state.period.since, until=state.period.until, as_of=data.now, tz=data.tz
+    )
+    standing = pd.MultiIndex.from_arrays([counted["event"].astype("str"), counted["deal_id"]])
+    sold = events[events["event"].isin(["created", "won", "lost"])]
+    own = pd.MultiIndex.from_arrays([sold["event"].astype("str"), sold["deal_id"]])
+    fallen = int((~own.isin(standing)).sum())
+    if fallen:
+        notes.add(
+            f"{fallen:,} of the events created, won and lost are not in the overview, which counts"
+            " what stands today: their deals were deleted, reopened or closed again since."
+        )
 
 
 def funnel(data: Data, state: State) -> View:

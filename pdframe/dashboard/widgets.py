@@ -296,7 +296,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             content = failure(f"{title} could not be computed. Other views still can.", error)
         said = self._said()
         self._content.remove_class("pd-busy")
-        self._header.value = header(self._data.company, self._as_of())
+        self._header.value = header(self._data.company, self._as_of(), self._data.stale)
         self._content.value = content
         self._code.value = chosen.view.code if chosen is not None else ""
         self._code.rows = self._code.value.count("\n") + 1
@@ -387,7 +387,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         """Return what shows the view where no widget lives."""
         chosen = self._drawn.get((self._view.value, self.state)) if self.error is None else None
         content = chosen.static if chosen is not None else str(self._content.value)
-        said = f"{self._said()} {self._as_of()}."
+        said = f"{self._said()} {self._as_of()}. {self._data.stale}".rstrip()
         return {
             "text/plain": repr(self),
             "text/html": static(self._data.company, said, content, self._static_name),

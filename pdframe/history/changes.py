@@ -93,8 +93,8 @@ def changes(
         "last quarter"; a day, time, month, quarter or year ("2026-06-01", "2026-06", "2026-Q2"); a
         datetime, or a timedelta: so long ago. Days are those of `tz`; now is the server's clock.
     until
-        When it ends, exclusive; a month, quarter, year or "last week" is taken to its end. None:
-        now.
+        When it ends, exclusive: a day is its first instant; a year, quarter, month ("2026-Q2") or
+        "last week" is taken to its end. None: now.
     partly
         Where `since` is before the first snapshot of deals: True lists what is known, with a
         warning; False (default) raises.

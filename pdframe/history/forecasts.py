@@ -9,13 +9,14 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 
+from pdframe._moments import named_period
 from pdframe._progress import Bars
-from pdframe._relative_times import absolute
+from pdframe._relative_times import absolute, is_counted
 from pdframe._warnings import collect_warnings, deferred_warnings
 from pdframe.cache.issued_forecasts import IssuedForecasts
 from pdframe.cache.messages import UNANSWERED, suggest_cache
@@ -81,7 +82,7 @@ def forecast(
     until: _Moment,
     *,
     as_of: _Moment | None = None,
-    freq: str = "M",
+    freq: str | None = None,
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
     draws: int = 10_000,
@@ -104,12 +105,16 @@ def forecast(
     Parameters
     ----------
     until
-        The end: a day or time is its first instant; a year, quarter or month ("2026-Q3"), "this
-        quarter" or a `pd.Period` is taken to its end.
+        The end, exclusive: a day or time is its first instant; a year, quarter, month
+        ("2026-Q3"), "this quarter" or a `pd.Period` is taken to its end.
     as_of
         What happened after it is unknown: also "yesterday", "last Friday", "7 days ago". None: now,
         by the server's clock.
-    freq, by, rates, draws, seed, method
+    freq
+        Length of the periods: "W", "M", "Q" or "Y". None: that of an `until` in words ("this
+        quarter", "next month", "end of year"), which is one figure for that quarter, month or year,
+        with what was won in it already; else "M".
+    by, rates, draws, seed, method
         As in `metrics.forecast`.
     activities, deal_products
         As in `metrics.forecast`; None: not loaded, and not used.
@@ -141,8 +146,9 @@ def forecast(
     Warns
     -----
     DataWarning
-        Closed deals whose changelog is not loaded: the forecast knows less of their past, and says
-        how much. Also as `metrics.forecast`.
+        A quarter or year by month of which months are over: they have no row. Closed deals whose
+        changelog is not loaded: the forecast knows less of their past, and says how much. Also as
+        `metrics.forecast`.
 
     Examples
     --------
@@ -150,8 +156,12 @@ def forecast(
     >>> table = account.forecast("2026-Q3", rates=rates)
     >>> table["period"].dt.strftime("%Y-%m").to_list()
     ['2026-07', '2026-08', '2026-09']
+    >>> whole = account.forecast("this quarter", rates=rates)
+    >>> whole["period"].dt.to_period("Q").astype(str).to_list()
+    ['2026Q3']
     """
-    length = frequency(freq, fiscal_start)
+    if freq is not None:
+        frequency(freq, fiscal_start)
     if isinstance(seed, int) and not -(2**63) <= seed < 2**63:
         raise ArgumentError(f"seed={seed!r} must be a whole number of 64 bits.")
     call = "account.forecast(..., refresh=False)"
@@ -166,10 +176,14 @@ def forecast(
         pd.Timestamp(server_now(self._store)).as_unit("us"),
         _known_until(self._store, deals, visits, history),
     )
+    in_words = is_counted(until)
     then, until = (
         absolute(when, now.to_pydatetime(), tz, name)
         for name, when in (("as_of", as_of), ("until", until))
     )
+    if freq is None:
+        freq = until.freqstr[0] if in_words and isinstance(until, pd.Period) else "M"
+    length = frequency(freq, fiscal_start)
     moment = now if as_of is None else known_by(then, tz, "as_of")
     # A day that is not over is known so far.
     if moment > known_by(now.tz_convert(tz).date(), tz, "as_of"):
@@ -177,7 +191,7 @@ def forecast(
             f"as_of={as_of!r} is in the future: by the server's clock it is"
             f" {now.tz_convert(tz):%Y-%m-%d %H:%M} ({tz})."
         )
-    notes = _changelog_notes(self._store, deals)
+    notes = [*_months_over(until, freq, moment, tz), *_changelog_notes(self._store, deals)]
     bar = self._bars("forecast", unit="earlier months", resumes=False, computes=True)
     with bar as tick, collect_warnings():
         tick.expect(STEPS if common_sd is None else 0)
@@ -223,6 +237,21 @@ def forecast(
         with deferred_warnings():
             IssuedForecasts(self._store).append(_stored(rows), now=datetime.now(UTC))
     return note(result, notes, "forecast")
+
+
+def _months_over(until: Any, freq: str, moment: pd.Timestamp, tz: str) -> list[str]:
+    """Return a note where rows by month are a part of the quarter or year that `until` names."""
+    named = named_period(until, "until") if freq == "M" else None
+    if named is None:
+        return []
+    inside = pd.period_range(named[0], pd.Timestamp(named[1]) - pd.Timedelta(1, "D"), freq="M")
+    now = moment.tz_convert(tz).tz_localize(None).to_period("M")
+    over = inside[inside < now]
+    if not len(over) or len(over) == len(inside):
+        return []
+    length = {3: "Q", 12: "Y"}.get(len(inside))
+    hint = f" freq={length!r} gives the whole, with what was won in them." if length else ""
+    return [f"{', '.join(map(str, over))}: over, so without a row.{hint}"]
 
 
 def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame:

@@ -36,6 +36,17 @@ MEANT = (
         "funnel has the conversion of each stage, win_rate won / (won + lost).",
     ),
     (
+        r"(top|largest|biggest|best)_(\w+_)?deals?|deals_by_(won_)?value",
+        "Deals are a frame: deals.nlargest(10, 'value') where all are in one currency;"
+        " convert(deals, 'EUR', rates).nlargest(10, 'value_in_EUR') where they are not.",
+    ),
+    (
+        r"(top|largest|biggest|best)_(\w+_)?(customers?|clients?|companies|organi[sz]ations|orgs)",
+        "top_customers ranks by MRR. By won value: sales_by_period(account.deals(names=True),"
+        " since='2026', until='2026', freq='Y', by='org_name', rates=...).nlargest(10,"
+        " 'won_value').",
+    ),
+    (
         r"(average_|avg_|mean_)?(deal|order)_(size|value)|acv|asp",
         "sales_by_period has average_won_value.",
     ),

@@ -21,6 +21,8 @@ from pdframe.metrics._arguments import (
 from pdframe.metrics._columns import (
     Flags,
     Floats,
+    Ints,
+    amounts,
     dates,
     days_between,
     equals,
@@ -67,7 +69,7 @@ def deal_aging(
     tz: str | None = None,
 ) -> pd.DataFrame:
     """List open deals with their days in stage, what is usual there, and whether they are rotten or
-    past their expected close.
+    past their expected close: those to call first at the top.
 
     Parameters
     ----------
@@ -87,10 +89,12 @@ def deal_aging(
     Returns
     -------
     DataFrame
-        One row per deal open at `as_of`, in order of deal_id:
+        One row per deal open at `as_of`. First those that are rotten and past their expected close,
+        then those that are one of the two, then the others; each by value, the largest first
+        (as they are written, whatever the currency; null last), then by deal_id:
 
         - deal_id; title, owner_id, owner_name, org_name, person_name, value, currency where `deals`
-          has them (`account.deals(names=True)` adds all names); pipeline_id, stage_id, stage (name;
+          has them (`account.deals(names=True)` adds all names, and url); pipeline_id, stage_id, stage (name;
           null: no such stage in `stages`)
         - entered_at (UTC), days_in_stage: null where there is no visit, or the entry is only
           bounded
@@ -132,12 +136,11 @@ def deal_aging(
     --------
     >>> deals, visits, stages = account.deals(), account.stage_visits(), account.stages()
     >>> aging = metrics.deal_aging(deals, visits, stages, as_of="2026-06-30")
-    >>> columns = ["deal_id", "days_in_stage", "median_days", "share_longer", "rotten"]
-    >>> aging[columns].round(2).tail(3)
-        deal_id  days_in_stage  median_days  share_longer  rotten
-    57      198           7.55        15.21          0.84   False
-    58      199           2.47        18.92          0.96   False
-    59      200           0.61        13.00          1.00   False
+    >>> aging[["deal_id", "owner_name", "value", "rotten", "days_past_close"]].head(3)
+       deal_id     owner_name      value  rotten  days_past_close
+    0       52      Liis Kask  118600.00    True              427
+    1        5    Tom O'Brien   13500.00    True              803
+    2       97  Aino Virtanen   11219.97    True              279
     """
     tz = zone_of(tz, deals, visits, stages)
     deals = require_columns(deals, "deals", [*_DEALS])
@@ -164,6 +167,7 @@ def deal_aging(
     _judge(result, limit, local_date(pd.Series([now]), tz).iloc[0], now)
     if "url" in deals.columns:
         result["url"] = lookup(result["deal_id"], deals["url"].set_axis(pd.Index(ids(deals, "id"))))
+    result = result.iloc[_most_urgent_first(result)].reset_index(drop=True)
     reported = [column for column in _CARRIED if column in deals.columns]
     order = [
         "deal_id",
@@ -321,3 +325,12 @@ def _judge(
     result["rotten"] = rotten.mask(unknown & ~np.isnan(due) & ~(most < due))
     past = pd.Series(days_between(result["expected_close_date"], today), index=result.index)
     result["days_past_close"] = past.clip(lower=0).astype("Int64")
+
+
+def _most_urgent_first(result: pd.DataFrame) -> Ints:
+    """Return the places of the rows by the number of alarms, value and deal."""
+    rotten = result["rotten"].fillna(False).to_numpy(np.bool_)
+    late = result["days_past_close"].gt(0).fillna(False).to_numpy(np.bool_)
+    value = amounts(result, "value") if "value" in result else np.full(len(result), np.nan)
+    # The rows come by deal, and nulls sort last.
+    return np.lexsort((-value, -(rotten.astype(np.int64) + late)))

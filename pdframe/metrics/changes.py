@@ -118,8 +118,8 @@ def changes(
         One row per deal, from `account.deals()`, with id; `deleted=True` adds what deleted deals
         are called. title, url, and the times at which deals changed are read from it.
     since, until
-        The time of the events, since inclusive, until exclusive: a day, time, month, quarter, year
-        or `pd.Period`; naive times are in `tz`.
+        The time of the events, since inclusive, until exclusive. Naive times and bare dates are in
+        `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     stages
         id, order_nr, name, pipeline_id, from `account.stages()`: which stage is before which. None:
         every move within a pipeline is "moved".

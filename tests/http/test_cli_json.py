@@ -13,12 +13,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from pdframe import sandbox
+import pdframe
+from pdframe import metrics, sandbox
 from pdframe.cli import main
 from tests.helpers.faults_by_path import ctrl_c_interrupts
 from tests.helpers.proxy import refusing, through_proxy
@@ -102,6 +105,9 @@ def test_rows_and_totals_are_those_of_the_account(
 
     exported = run("export", str(tmp_path / "bi"), "stages")
     assert exported["rows"][0]["path"] == str(tmp_path / "bi" / "stages.parquet")
+    # Tables behind an option, too.
+    again = run("export", str(tmp_path / "bi2"), "--format", "csv", "stages", "pipelines")
+    assert [row["table"] for row in again["rows"]] == ["stages", "pipelines"]
     assert exported["totals"]["rows"] == 12
     assert exported["totals"]["bytes"] == (tmp_path / "bi" / "stages.parquet").stat().st_size
 
@@ -121,9 +127,26 @@ def test_rows_and_totals_are_those_of_the_account(
     figures.append(key_figures(report))
     assert "EUR" in figures[1]
     assert figures[0] != figures[1]
+    in_dollars = run("report", str(report), "--period", "2026-Q2", "--rates", "ecb:USD")
+    assert in_dollars["exit_code"] == 0
+    assert "Won, USD" in key_figures(report)
+    # Of the sums: each win at the rate of its day, and dollars as they are.
+    assert f"{won_in_dollars(environment):,.0f}" in key_figures(report)
     wrong = run("report", str(report), "--cancellations", "Cancelation date")
     assert wrong["exit_code"] == 2
     assert "Did you mean 'Cancellation date'?" in wrong["error"]["message"]
+
+
+def won_in_dollars(account: sandbox.SandboxAccount) -> float:
+    """What was won in the second quarter, each win by the last rate up to its day."""
+    deals = account.deals(columns=["status", "value", "currency", "local_won_date"])
+    won = deals[
+        (deals["status"] == "won") & deals["local_won_date"].between("2026-04", "2026-06-30")
+    ]
+    won = won.sort_values("local_won_date")
+    rates = metrics.ecb_rates("USD").sort_values("date")
+    priced = pd.merge_asof(won, rates, left_on="local_won_date", right_on="date", by="currency")
+    return float((priced["value"] * priced["rate"]).sum())
 
 
 def key_figures(page: Path) -> str:
@@ -185,6 +208,16 @@ def test_demo_and_notebooks_print_one_object_too(run: Command, tmp_path: Path) -
         (["report", "page.html", "--period", "Q2"], "ArgumentError", "-Q2'?"),
         (["report", "/proc/page.html"], "ArgumentError", "'/proc/page.html'"),
         (["report", "a.html", "--rates", "fed"], "UsageError", "invalid choice: 'fed'"),
+        (["report", "a.html", "--rates", "usd"], "UsageError", "Did you mean 'ecb:USD'?"),
+        (["help"], "UsageError", "Write pdframe --help."),
+        (["forecast"], "UsageError", "account.forecast('this quarter')"),
+        (["dashboard"], "UsageError", "account.dashboard()"),
+        (["export", "bi", "--format", "excel"], "UsageError", "Did you mean 'xlsx'?"),
+        (["export", "bi", "--format", "csv", "dealz"], "ArgumentError", "Did you mean 'deals'?"),
+        (["export", "bi", "deals", "--cache-dir", "my", "cache"], "UsageError", '"my cache"'),
+        (["report", "a.html", "--rates", "ecb:"], "UsageError", "invalid choice: 'ecb:'"),
+        (["report", "a.html", "--rates", "ecb:XXX"], "ArgumentError", "never quoted XXX"),
+        (["export", "bi", "--rates", "ecb:usd"], "UsageError", "Write ecb"),
         (
             ["report", "a.html", "--period", "last", "quarter"],
             "UsageError",
@@ -268,6 +301,25 @@ def test_out_of_budget_says_when_to_come_back(
     assert resume_at > datetime.now(UTC)
     environment.server.settings.daily_tokens = 100_000
     assert main(["status", "--json"]) == 0
+
+
+def test_a_report_out_of_budget_is_of_the_cache_and_says_when_to_come_back(
+    environment: sandbox.SandboxAccount,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Command,
+    tmp_path: Path,
+) -> None:
+    assert run("sync")["exit_code"] == 0
+    monkeypatch.setattr("pdframe._commands.connect", partial(pdframe.connect, max_age=0))
+    environment.server.settings.daily_tokens = 10
+    page = tmp_path / "page.html"
+    shown = run("report", str(page), "--period", "2026-Q2")
+    environment.server.settings.daily_tokens = 100_000
+    assert (shown["exit_code"], shown["error"]["type"]) == (4, "BudgetError")
+    assert datetime.fromisoformat(shown["error"]["resume_at"]) > datetime.now(UTC)
+    assert shown["totals"]["bytes"] == page.stat().st_size
+    assert "Not refreshed: figures of the cache, " in page.read_text("utf-8")
+    assert run.err.count("Not refreshed: figures of the cache, ") == 1
 
 
 def test_an_interruption_is_an_object_too(

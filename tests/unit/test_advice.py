@@ -115,6 +115,10 @@ def test_a_call_that_does_not_fit_is_answered(call: Callable[[], object], messag
         ("products_together", r"docs/how-to/questions\.md"),
         ("time_in_stage", "stage_velocity has the time"),
         ("calls", "activity_summary counts"),
+        ("top_deals", r"deals\.nlargest\(10, 'value'\)"),
+        ("largest_open_deals", r"convert\(deals, 'EUR', rates\)"),
+        ("largest_customers", "By won value: sales_by_period"),
+        ("top_companies_by_value", "By won value: sales_by_period"),
         ("winrate", "Did you mean 'win_rate'"),
         ("xyz", "There are: funnel"),
     ],
@@ -129,7 +133,7 @@ def test_names_in_the_advice_exist() -> None:
     for _, sentence in MEANT:
         named = {*re.findall(r"\b[a-z]+_[a-z_]+\b", sentence)}
         columns = {"created_value", "average_won_value", "days_in_stage", "days_idle"}
-        columns |= {"next_activity_id", "forecast_deals"}
+        columns |= {"next_activity_id", "forecast_deals", "value_in_", "org_name", "won_value"}
         assert named <= known | columns, named - known
 
 
@@ -240,6 +244,32 @@ def test_a_table_or_method_of_an_account_that_is_like_none_is_answered_in_groups
         assert names <= {*dir(account)}
         with pytest.raises(UnknownNameError, match="Did you mean 'deal_products'"):
             account.deal_product  # noqa: B018
+
+
+def test_names_of_tables_are_given_without_a_keyword() -> None:
+    with sandbox.connect(seed=3, deals=20, progress=False) as account:
+        for given in (["deals", "stages"], ("deals", "stages")):
+            with pytest.raises(
+                ArgumentError, match=r"without a name: export\(\.\.\., 'deals', 'stages'\)"
+            ):
+                account.export("bi", tables=given)  # type: ignore[call-arg]
+        with pytest.raises(ArgumentError, match=r"tables without a name: sync\(\.\.\., 'deals'\)"):
+            account.sync(tables="deals")  # type: ignore[call-arg]
+
+
+def test_a_metric_that_is_tried_on_an_account_is_answered_with_its_call() -> None:
+    with sandbox.connect(seed=3, deals=20, progress=False) as account:
+        for name, call in (
+            ("win_rate", "win_rate(account.deals(), since='2026-Q2', until='2026-Q2')"),
+            (
+                "deal_aging",
+                "deal_aging(account.deals(), account.stage_visits(), account.stages(),"
+                " as_of='2026-06-30')",
+            ),
+        ):
+            with pytest.raises(UnknownNameError) as refused:
+                getattr(account, name)
+            assert str(refused.value).endswith(f" pdframe.metrics.{call}.")
 
 
 def test_an_unknown_name_is_an_attribute_error_as_python_expects() -> None:

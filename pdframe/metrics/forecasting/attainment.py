@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from pdframe._advice import nearest
 from pdframe._warnings import collect_warnings, warn
 from pdframe.errors import ArgumentError, MixedCurrencyError
 from pdframe.metrics._arguments import (
@@ -27,6 +28,9 @@ from pdframe.metrics.currency import Rates, RateTable, mixed
 from pdframe.metrics.forecasting.totals import DRAWS
 
 Quota: TypeAlias = float | Mapping[Any, float] | pd.DataFrame
+
+_NEAREST = 3
+"""Periods or groups that an error names."""
 
 COLUMNS = (
     "quota",
@@ -82,15 +86,15 @@ def attainment(
     Raises
     ------
     ArgumentError
-        A frame lacks columns, a quota is no number, there is none for any period or two for one, or
-        a period is none or of another length.
+        A frame lacks columns, a quota is no number, there is none for any period (the message names
+        the nearest ones) or two for one, or a period is none or of another length.
     MixedCurrencyError
         `forecast_deals` has several currencies and there are no `rates`.
 
     Warns
     -----
     DataWarning
-        Quotas of the frame that fit no group and period of `draws`; old rates.
+        Some quotas of the frame fit no group and period of `draws`; old rates.
 
     Notes
     -----
@@ -260,12 +264,37 @@ def _quotas_of_frame(
     result = pd.Series(table["quota"].to_numpy(), index=codes[len(rows) :])
     idle = table[~np.isin(codes[len(rows) :], codes[: len(rows)])]
     if len(idle):
-        first = ", ".join(f"{name}={idle[name].iloc[0]!s}" for name in on)
+        first = ", ".join(f"{name}={_written(idle[name].iloc[0])}" for name in on)
+        if len(idle) == len(table):
+            raise ArgumentError(
+                f"quota names no period and group of draws, first {first}."
+                f" {_nearest(rows, idle.iloc[0], on)}"
+            )
         warn(
             f"{len(idle):,} of {len(table):,} quotas fit no group and period of draws, first"
             f" {first}: they are left out."
         )
     return np.asarray(result.reindex(codes[: len(rows)]).to_numpy(), np.float64)
+
+
+def _nearest(rows: pd.DataFrame, missed: pd.Series[Any], on: list[str]) -> str:
+    """Return what draws have that is nearest to a quota that fits none of them."""
+    parts = []
+    for name in on:
+        there = rows[name].dropna().drop_duplicates()
+        if name == "period":
+            distance = (there - missed[name]).abs()
+            near = [_written(day) for day in there[distance.argsort()].iloc[:_NEAREST]]
+        else:
+            values = there.astype("str").tolist()
+            near = nearest(str(missed[name]), values) or values[:_NEAREST]
+        if not there.isin([missed[name]]).any():
+            parts.append(f"The nearest {name} of draws: {', '.join(near)}.")
+    return " ".join(parts) or "No row of draws has all of them together."
+
+
+def _written(value: Any) -> str:
+    return f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else str(value)
 
 
 def _number(value: Any) -> float:

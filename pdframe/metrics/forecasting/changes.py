@@ -62,8 +62,8 @@ def forecast_changes(
         The times of the two forecasts: what happened after them is unknown to each. A bare date is
         the end of that day.
     until
-        The end of what is forecast: a day or time is its first instant, a month, quarter or year is
-        taken to its end.
+        The end of what is forecast, exclusive: a day or time is its first instant; a year, quarter,
+        month ("2026-Q3") or `pd.Period` is taken to its end.
     history
         One row per deal and change, from `account.deal_history()`: values as they were known at
         each time. None: values at `before` are unknown; those of `after` take their place, so that

@@ -62,6 +62,7 @@ _COLUMNS = (
     "basis",
     "n_like",
     "why",
+    "reason",
 )
 
 
@@ -133,14 +134,16 @@ def forecast_deals(
         - expected_value: p_won x value; null where value is
         - band: commit (p_won above .7), best case, pipeline (under .3); category: the rep's own,
           null without `category=`
-        - basis: own stage, or pooled where fewer than 20 past deals were in the stage for a similar
-          time; n_like: number of past deals that were like it
+        - basis: own stage, or pooled where its stage is unknown or fewer than 20 past deals were in
+          it for a similar time; n_like: number of past deals that were like it
         - why: the probability of winning in the next interval of the model, half of the time
           between landmarks, and what moves it most, the strongest first. The odds, p / (1 - p), are
           those of an average deal times all factors: x2.00 doubles them, x1.00 changes nothing. The
           last two correct the regression: the blend with how past deals in this stage ended, and
           the calibration by how earlier forecasts turned out. Null with another method than
           "hazard"
+        - reason: the same in at most 80 characters, for people: what speaks for a win and against
+          it, compared with an average deal, the strongest first. Null as `why`
 
     Raises
     ------
@@ -233,10 +236,11 @@ def deals_from(
         there = known.open_at([known.as_of])
         chances = fitted.predict(there, lengths)
         likeness = Likeness.of(landmarks(known, seed))
-        why = np.full(len(there), None, object)
+        why = reason = np.full(len(there), None, object)
         if isinstance(fitted, Blend):
             words = _circumstances(known, there, fitted.hazard.design)
-            why = fitted.explain(there).texts(words)
+            explained = fitted.explain(there)
+            why, reason = explained.texts(words), explained.reasons(words)
         notes += learned.drift_notes(lengths)
     frame = _frame(known, there, lengths, names, own)
     columns = _measures(frame, there, lengths, chances.won, chances.lost)
@@ -245,6 +249,7 @@ def deals_from(
     columns["basis"] = _category(np.where(is_own, 0, 1)[each], BASES)
     columns["n_like"] = pd.array(like[each], "Int64")
     columns["why"] = pd.Series(why[each], dtype="str")
+    columns["reason"] = pd.Series(reason[each], dtype="str")
     result = frame.assign(**columns)
     result = result[list(dict.fromkeys([*names, *_COLUMNS]))]
     result = keyed(result, [*names, "deal_id", "horizon"], known.tz)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pdframe.metrics._columns import places
+from pdframe.metrics._columns import NO_ID, places
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.forecasting._interface import OpenDeals
 from pdframe.metrics.forecasting.landmarks import Landmarks
@@ -45,7 +45,9 @@ class Likeness:
         """
         age = _age(deals, self.step)
         place = places(self.stages, deals.stage) if len(self.stages) else np.full(len(age), -1)
-        own = np.where(place < 0, 0, np.vstack((self.of_stage, 0 * self.of_all))[place, age])
+        # Deals of which the stage is unknown were in many stages.
+        unknown = (place < 0) | (deals.stage == NO_ID)
+        own = np.where(unknown, 0, np.vstack((self.of_stage, 0 * self.of_all))[place, age])
         return own >= LEAST, np.where(own >= LEAST, own, self.of_all[age])
 
 

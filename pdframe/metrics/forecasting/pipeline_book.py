@@ -71,8 +71,8 @@ def pipeline_movements(
         One row per deal, from `account.deals()`, with id; title, owner_name and the columns of `by`
         are read from it.
     since, until
-        The time of the changes, since inclusive, until exclusive: a day, time, month, quarter, year
-        or `pd.Period`; naive times are in `tz`.
+        The time of the changes, since inclusive, until exclusive. Naive times and bare dates are in
+        `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     freq
         Length of the periods of expected close: "W" (from Monday), "M", "Q" or "Y".
     by

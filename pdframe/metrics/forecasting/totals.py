@@ -84,8 +84,8 @@ def forecast(
     as_of
         What happened after it is unknown. A bare date is the end of that day.
     until
-        The end: a day or time is its first instant; a year, quarter or month ("2026-Q3") or a
-        `pd.Period` is taken to its end.
+        The end, exclusive: a day or time is its first instant; a year, quarter, month ("2026-Q3")
+        or `pd.Period` is taken to its end.
     freq
         "W" (from Monday), "M", "Q" or "Y". The period that `as_of` lies in is partly over: its
         wins so far are `won_already`.

@@ -21,6 +21,12 @@ _NAMED = 3
 _WORTH_NAMING = 0.03
 """Least change of the log odds that a text names."""
 
+_MOST_SIGNS = 80
+"""Length of a reason."""
+
+_NAME_SIGNS = 30
+"""Length of a name in a reason."""
+
 _SIZES = {
     2: ", one of the smaller 40 %",
     3: ", of a usual size",
@@ -85,12 +91,27 @@ class Circumstances:
             return f"season ({np.datetime64(int(self.day[row]), 'D').astype(date):%B})"
         return self._dated(term, row)
 
+    def brief(self, term: str, row: int) -> str:
+        """Return what a term is in a few words, without ids."""
+        if term == "season":
+            return f"closing in {np.datetime64(int(self.day[row]), 'D').astype(date):%B}"
+        if term == "product":
+            return "its product"
+        text = self._worth(row) if term == "value" else self.text(term, row)
+        for name in (self.stage[row], self.owner[row]):
+            if isinstance(name, str) and len(name) > _NAME_SIGNS:
+                text = text.replace(name, f"{name[: _NAME_SIGNS - 1].rstrip()}…")
+        return text
+
     def _value(self, row: int) -> str:
+        return f"{self._worth(row)}{_SIZES.get(int(self.size[row]), '')}"
+
+    def _worth(self, row: int) -> str:
         value, currency = self.deals.value[row], self.deals.currency[row]
         if np.isnan(value):
             return "unknown value"
         unit = "" if currency is None else f" {currency}"
-        return f"value {value:,.0f}{unit}{_SIZES.get(int(self.size[row]), '')}"
+        return f"value {value:,.0f}{unit}"
 
     def _dated(self, term: str, row: int) -> str:
         """Return what the term of activities or line items is."""
@@ -131,15 +152,12 @@ class Why:
         """Return a sentence a deal: its probability in the interval, the terms that move its odds
         most, the strongest first, then the rest, the blend and the calibration.
         """
-        count = len(self.terms) - 2
         logs = np.log(self.factors)
-        model = logs[:, :count]
-        order = np.argsort(-np.abs(model), axis=1, kind="stable")[:, :_NAMED]
+        model = logs[:, :-2]
         odds = self.base * np.exp(logs.sum(axis=1))
         average = _percent(self.base / (1 + self.base))
         result = np.empty(len(logs), object)
-        for row in range(len(logs)):
-            named = [k for k in order[row] if abs(model[row, k]) >= _WORTH_NAMING]
+        for row, named in enumerate(self._strongest()):
             rest = float(np.exp(model[row].sum() - model[row, named].sum()))
             parts = [
                 f"{circumstances.text(self.terms[k], row)} (x{np.exp(model[row, k]):.2f})"
@@ -155,6 +173,48 @@ class Why:
                 f" average deal: {average}), odds times: {'; '.join(parts)}"
             )
         return result
+
+    def reasons(self, circumstances: Circumstances) -> NDArray[np.object_]:
+        """Return a few words a deal: the terms that move its odds most, the strongest first, those
+        that speak for a win apart from those against it.
+        """
+        result = np.empty(len(self.factors), object)
+        for row, named in enumerate(self._strongest()):
+            text, side = "", None
+            named = self._plain(row, named)
+            # All of one side together, that of the strongest first.
+            raises = [self.factors[row, k] > 1 for k in named]
+            for k, is_for in sorted(
+                zip(named, raises, strict=True), key=lambda pair: pair[1] != raises[0]
+            ):
+                words = circumstances.brief(self.terms[k], row)
+                if is_for == side:
+                    longer = f"{text}, {words}"
+                else:
+                    longer = (
+                        f"{text}{'; ' if text else ''}{'for' if is_for else 'against'}: {words}"
+                    )
+                if len(longer) > _MOST_SIGNS and text:
+                    break
+                text, side = longer, is_for
+            result[row] = text or "like an average deal"
+        return result
+
+    def _plain(self, row: int, named: list[int]) -> list[int]:
+        """Return the terms without the stage where the days in it say the same."""
+        both = {self.terms[k]: bool(self.factors[row, k] > 1) for k in named}
+        if both.get("stage") is not both.get("time in stage"):
+            return named
+        return [k for k in named if self.terms[k] != "stage"]
+
+    def _strongest(self) -> list[list[int]]:
+        """Return the terms of the model that a text names, of each deal, the strongest first."""
+        model = np.log(self.factors[:, :-2])
+        order = np.argsort(-np.abs(model), axis=1, kind="stable")[:, :_NAMED]
+        return [
+            [int(k) for k in one if abs(model[row, k]) >= _WORTH_NAMING]
+            for row, one in enumerate(order)
+        ]
 
 
 def _percent(chance: float) -> str:

@@ -66,8 +66,8 @@ def billing_schedule(
         installments bills those instead of its one-time lines, as they were entered: neither `tax`
         nor `discounts` changes them.
     since, until
-        Days in [since, until); a year, quarter, month ("2026-Q2") or `pd.Period` as `until` is
-        taken to its end.
+        Days, since inclusive, until exclusive; a year, quarter, month ("2026-Q2") or `pd.Period`
+        as `until` is taken to its end.
     tax
         False: net of tax. True: with the tax of each line.
 

@@ -48,10 +48,9 @@ def committed_mrr(
     as_of
         The day, inclusive. A time is taken for its day in `tz`.
     until
-        Where the months end: a year, quarter or month ("2027", "2027-Q2", "2027-06") or
-        `pd.Period`, the last month of which is the last one shown; or a day, then the months that
-        begin before it are. None: the last month in which a line starts or ends, and no more than
-        36 months in all.
+        Where the months end, exclusive: of a day, the months that begin before it are shown; a
+        year, quarter, month ("2027-Q2") or `pd.Period` is taken to its end. None: the last month in
+        which a line starts or ends, and no more than 36 months in all.
     tz
         Timezone of a time in `as_of`; None: `lines.attrs["tz"]`, which `mrr_lines` sets, else UTC.
 

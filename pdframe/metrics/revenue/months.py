@@ -64,8 +64,8 @@ def mrr_customer_months(
         As `mrr_lines` gives them, filtered or not; those with a problem are left out. All of them
         count, also before `since`.
     since, until
-        Months that begin in [since, until); since None: from the first MRR on. A year, quarter,
-        month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
+        Months by their first day, since inclusive, until exclusive; since None: from the first MRR
+        on. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
         Columns of `lines`, unchanged: customer x group is the unit then. Null is a group.
     rates

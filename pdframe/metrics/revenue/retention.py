@@ -152,7 +152,8 @@ def revenue_cohorts(
     lines, by, rates
         As in `mrr_customer_months`.
     since, until
-        Cohorts that begin in [since, until), followed up to `until`.
+        Cohorts by the first day of their month, since inclusive, until exclusive, followed up to
+        `until`. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
 
     Returns
     -------

@@ -468,3 +468,21 @@ def test_what_the_plan_lacks_is_left_out_of_everything_and_refused_by_name(tmp_p
         assert not (tmp_path / "installments.parquet").exists()
         with pytest.raises(AccessError):
             account.export(tmp_path, "installments")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("deals.csv", "csv"), ("x.Parquet", "parquet"), ("book.xls", "xlsx")]
+)
+def test_a_new_folder_with_the_name_of_a_file_is_refused(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame],
+    tmp_path: Path,
+    name: str,
+    kind: str,
+) -> None:
+    account = exported[0]
+    with pytest.raises(ArgumentError, match=rf"such as 'bi', and format='{kind}'\."):
+        account.export(tmp_path / name, "stages")
+    assert not [*tmp_path.iterdir()]
+    # One that is there is what its owner wants.
+    (tmp_path / name).mkdir()
+    assert account.export(tmp_path / name, "stages")["rows"].tolist() == [12]

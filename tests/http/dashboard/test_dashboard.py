@@ -8,18 +8,20 @@ import sys
 import threading
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+import pdframe
 import pdframe.dashboard.widgets as module
-from pdframe import sandbox
+from pdframe import metrics, sandbox
 from pdframe.dashboard._data import Data, collect
-from pdframe.dashboard.state import EMPTY, filtered
+from pdframe.dashboard.state import EMPTY, State, filtered, period_of
 from pdframe.dashboard.views import VIEWS, view
 from pdframe.dashboard.widgets import Dashboard
-from pdframe.errors import ArgumentError, TransportError
+from pdframe.errors import ArgumentError, BudgetError, DataWarning, TransportError
 from pdframe.metrics.forecasting.blend import HazardMethod
 from tests.helpers.attacks import ATTACK
 
@@ -494,3 +496,80 @@ def test_a_dashboard_that_is_shown_prepares_and_a_refused_forecast_is_no_error(
         views(board).value = "forecast"
         assert board.error is None
         assert "A forecast needs 30 closed deals" in html(board)
+
+
+def test_a_spent_budget_shows_what_is_cached_how_old_it_is_and_when_it_returns(
+    tmp_path: Path,
+) -> None:
+    with sandbox.connect(seed=7, deals=60, burst=100_000, progress=False) as served:
+        how: dict[str, Any] = {
+            "base_url": served.server.url,
+            "api_token": served.server.token,
+            "cache_dir": tmp_path,
+            "progress": False,
+        }
+        with pdframe.connect(**how) as account:
+            account.sync()
+            count = len(account.deals())
+        with pdframe.connect(**how, max_age=0, max_tokens=10) as account:
+            with pytest.raises(BudgetError) as caught:
+                account.deals()
+            until = f"{caught.value.resume_at:%Y-%m-%d %H:%M} UTC"
+            board = account.dashboard(period="2026-Q2")
+            with pytest.warns(DataWarning, match="The report is not of now") as said:
+                page = account.report(tmp_path / "page.html", period="2026-Q2").read_text("utf-8")
+            assert len(said) == 1
+            for text in (html(board), page, str(board._repr_mimebundle_()["text/html"])):
+                assert re.search(r"figures of the cache, \d+ (s|min) old\.", text)
+                assert text.count(until) == 1
+                assert "max_tokens=10" in text
+            views(board).value = "data"
+            assert figure(board, "Deals") == f"{count:,}"
+            # Who asks for a refresh is told that there is none.
+            control(board, "Refresh").click()
+            assert isinstance(board.error, BudgetError)
+            assert "figures are as before" in html(board)
+            for refresh in (True, "full"):
+                with pytest.raises(BudgetError):
+                    account.report(tmp_path / "page.html", refresh=refresh)
+        # Without a cache there is nothing to show.
+        with (
+            pdframe.connect(**how | {"cache_dir": tmp_path / "new"}, max_tokens=10) as account,
+            pytest.raises(BudgetError),
+        ):
+            account.dashboard()
+
+
+def test_what_changed_says_how_its_counts_differ_from_those_of_the_overview() -> None:
+    with sandbox.connect(seed=7, deals=250, burst=100_000, progress=False, max_age=None) as account:
+        model = account.company_model
+        account.sync()
+        opened = account.deals()
+        ids = opened.loc[opened["status"].eq("open"), "id"].astype(int).tolist()[:4]
+        account.advance(days=1)
+        for number in ids:
+            model.lose_deal(number)
+        account.sync()
+        account.advance(days=35)
+        # After the period one loss is undone, and one deal is deleted; two stand.
+        model.reopen_deal(ids[0])
+        model.delete_deal(ids[1])
+        account.sync()
+        data = collect(account)
+        state = State(period_of("2026-07", data.now, data.tz), currency="EUR")
+        shown = {key: view(key, data, state) for key in ("changes", "overview")}
+        events = shown["changes"].frames["events"]
+        kept = metrics.sales_by_period(data.deals, since="2026-07", until="2026-07")
+        missing = sum(
+            int(events["event"].eq(event).sum() - kept[event].sum())
+            for event in ("created", "won", "lost")
+        )
+        new, won = (figure.value for figure in shown["overview"].figures[:2])
+        assert (new, won) == (f"{kept['created'].sum():,}", f"{kept['won'].sum():,}")
+        assert missing >= 2
+        assert any(
+            note.startswith(
+                f"{missing} of the events created, won and lost are not in the overview"
+            )
+            for note in shown["changes"].notes
+        )

@@ -258,3 +258,28 @@ def test_until_may_be_said_relative_to_now(tmp_path: Path) -> None:
         assert said["period"].dt.strftime("%Y-%m").to_list() == ["2026-06"]
         with pytest.raises(ArgumentError, match="until='thsi month' is not a time"):
             account.forecast("thsi month", rates=RATES, draws=500)
+
+
+def test_a_period_in_words_is_one_figure_with_what_was_won_in_it(tmp_path: Path) -> None:
+    with connected(tmp_path) as account:
+        how: dict[str, Any] = {"rates": RATES, "draws": 500}
+        quarter = account.forecast("this quarter", **how)
+        assert quarter["period"].tolist() == [pd.Timestamp("2026-04-01")]
+        won = sum(won_in(account, month) for month in ("2026-04", "2026-05", "2026-06"))
+        assert won > won_in(account, "2026-06") > 0
+        assert quarter["won_already"].tolist() == pytest.approx([won])
+        year = account.forecast("end of year", **how)
+        assert year["period"].tolist() == [pd.Timestamp("2026-01-01")]
+        assert account.forecast("next month", **how)["period"].dt.month.tolist() == [6, 7]
+        # As written, periods are months; of those that are over a note says how to have them.
+        months = account.forecast("2026-Q2", **how)
+        assert months["period"].tolist() == [pd.Timestamp("2026-06-01")]
+        assert months.attrs["notes"][0] == (
+            "2026-04, 2026-05: over, so without a row. freq='Q' gives the whole, with what was won"
+            " in them."
+        )
+        for until, length in (("this quarter", "M"), ("2026-Q2", "Q"), ("2026-07", None)):
+            notes = account.forecast(until, freq=length, **how).attrs["notes"]
+            assert any("without a row" in text for text in notes) == (until == "this quarter")
+        record = account.track_record()
+        assert set(record["freq"]) == {"M", "Q", "Y"}

@@ -36,10 +36,15 @@ def one_visit(deal: int, entered: float, left: float | None = None, **more: Any)
     }
 
 
+def by_deal(*frames: pd.DataFrame, **how: Any) -> pd.DataFrame:
+    """The result in the order of its deals, as the tables here are written."""
+    return deal_aging(*frames, **how).sort_values("deal_id", ignore_index=True)
+
+
 def age(
     deals: list[dict[str, Any]], visits: list[dict[str, Any]], as_of: Any = NOW, **more: Any
 ) -> pd.DataFrame:
-    return deal_aging(
+    return by_deal(
         small_frames.deals(deals),
         small_frames.visits(visits),
         small_frames.stages(STAGES),
@@ -81,7 +86,7 @@ def test_open_deals_against_what_is_usual_in_their_stage() -> None:
             one_visit(7, 12),
         ]
     )
-    result = deal_aging(deals, visits, small_frames.stages(STAGES), as_of=NOW)
+    result = by_deal(deals, visits, small_frames.stages(STAGES), as_of=NOW)
     # Lead: 4 8 10 30 done, 5 12 20 open: S(4) 6/7, S(8) 6/7 x 4/5, S(10) 6/7 x 3/5 = .51, S(30) 0.
     expected = pd.DataFrame(
         {
@@ -114,6 +119,31 @@ def test_rotten_begins_with_the_day_that_the_stage_names_and_a_move_is_a_touch()
     result = age(deals, [one_visit(1, 50), one_visit(2, 50), one_visit(3, 2)])
     assert list(result["rotten"]) == [False, True, False]
     assert list(result["days_idle"]) == [9.99, 10.0, 2.0]
+
+
+def test_the_most_urgent_and_then_the_most_valuable_come_first() -> None:
+    late, rotten = {"expected_close_date": "2026-06-20"}, {"update_time": ago(40)}
+    cells: list[dict[str, Any]] = [
+        {"value": 900.0},
+        {"value": 10.0, **late},
+        {"value": None, **late, **rotten},
+        {"value": 700.0, **rotten},
+        {"value": 5.0, "currency": "USD", **late, **rotten},
+        {"value": 10.0, **late},
+        {"value": 20.0},
+        {"value": 0.0, **late, **rotten},
+    ]
+    deals = small_frames.deals(cells)
+    visits = small_frames.visits([one_visit(deal, 50) for deal in range(1, 9)])
+    visits.loc[visits["deal_id"].isin([1, 2, 6, 7]), "entered_at"] = ago(2)
+    expected = [5, 8, 3, 4, 2, 6, 1, 7]
+    for each in (deals, deals[::-1], deals.sample(frac=1, random_state=3)):
+        result = deal_aging(each, visits, small_frames.stages(STAGES), as_of=NOW)
+        assert result["deal_id"].tolist() == expected
+        assert result.index.tolist() == list(range(8))
+    # Without values, by deal.
+    bare = deal_aging(deals.drop(columns="value"), visits, small_frames.stages(STAGES), as_of=NOW)
+    assert bare["deal_id"].tolist() == [3, 5, 8, 2, 4, 6, 1, 7]
 
 
 def test_rotting_that_is_switched_off_or_not_set_rots_nothing() -> None:
@@ -440,7 +470,7 @@ def test_it_says_whom_to_call_where_deals_say_so() -> None:
         ]
     ).assign(**names, url=url)
     visits = small_frames.visits([one_visit(1, 20), one_visit(2, 20)])
-    result = deal_aging(deals, visits, small_frames.stages(STAGES), as_of=NOW)
+    result = by_deal(deals, visits, small_frames.stages(STAGES), as_of=NOW)
     assert list(result.columns[:10]) == [
         "deal_id",
         "title",
@@ -458,7 +488,7 @@ def test_it_says_whom_to_call_where_deals_say_so() -> None:
     assert result["url"].tolist() == url
     # The first deal changed since then: its page is the same, all else may have been different.
     with noticed(r"1 open deals changed after .* their owner, value,"):
-        then = deal_aging(deals, visits, small_frames.stages(STAGES), as_of=ago(10))
+        then = by_deal(deals, visits, small_frames.stages(STAGES), as_of=ago(10))
     assert then["url"].tolist() == url
     assert then[["owner_name", "org_name", "person_name", "value", "currency"]].iloc[0].isna().all()
     assert then["org_name"].iloc[1] == "Beta"
@@ -483,9 +513,9 @@ def test_a_deal_known_as_deleted_is_open_until_then_whatever_its_visits_say() ->
         [{"deal_id": 1, "entered_at": "2026-06-01"}, {"deal_id": 2, "entered_at": "2026-06-01"}]
     )
     with noticed("1 open deals changed after"):
-        before = deal_aging(deals, visits, small_frames.stages([{}]), as_of="2026-06-09")
+        before = by_deal(deals, visits, small_frames.stages([{}]), as_of="2026-06-09")
     assert before["deal_id"].tolist() == [1, 2]
-    assert deal_aging(deals, visits, small_frames.stages([{}]), as_of="2026-06-10")[
+    assert by_deal(deals, visits, small_frames.stages([{}]), as_of="2026-06-10")[
         "deal_id"
     ].tolist() == [2]
 

@@ -4,6 +4,8 @@ timezone.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import pdframe
 from pdframe import metrics
 from pdframe.errors import ArgumentError, DataWarning
 from tests.helpers import revenue_frames, small_frames
@@ -338,3 +341,72 @@ def test_a_frame_that_names_no_timezone_of_this_world_is_read_in_utc() -> None:
     with pytest.raises(ArgumentError, match="tz='Mars/Olympus' is not a timezone") as refused:
         metrics.win_rate(deals, **YEAR, tz="Mars/Olympus")
     assert "account.tz" not in str(refused.value)
+
+
+# The instant between 30 June and 1 July in Tallinn.
+MIDNIGHT = pd.Timestamp("2026-06-30 21:00", tz="UTC")
+MOMENT = pd.Timedelta(1, "us")
+
+
+@pytest.mark.every_case
+@pytest.mark.parametrize(
+    ("since", "until", "counted"),
+    [
+        # The last moment of June, the first of July.
+        ("2026-06-01", "2026-07-01", [True, False]),
+        ("2026-06", "2026-06", [True, False]),
+        ("2026-Q2", pd.Period("2026-06", "M"), [True, False]),
+        (MIDNIGHT - pd.Timedelta(30, "D"), MIDNIGHT, [True, False]),
+        ("2026-06-01", "2026-06-30", [False, False]),
+        ("2026-06-01", MIDNIGHT + MOMENT, [True, True]),
+        ("2026-07-01", "2026-07-02", [False, True]),
+        ("2026-07", "2026-07", [False, True]),
+        (MIDNIGHT, "2026-Q3", [False, True]),
+    ],
+)
+def test_until_is_exclusive_and_since_inclusive_in_the_zone_of_the_company(
+    since: Any, until: Any, counted: list[bool]
+) -> None:
+    times = [MIDNIGHT - MOMENT, MIDNIGHT]
+    window = {"since": since, "until": until, "tz": "Europe/Tallinn"}
+    before = pd.Timestamp("2026-01-05", tz="UTC")
+    for place, time in enumerate(times):
+        for status in ("won", "lost"):
+            cells = {"status": status, f"{status}_time": time, "add_time": before}
+            deals = small_frames.deals([cells, {"add_time": time}])
+            number = int(counted[place])
+            sales = metrics.sales_by_period(deals, **window)
+            assert sales[[status, "created"]].sum().tolist() == [number, number]
+            assert metrics.win_rate(deals, **window)[status].sum() == number
+            assert metrics.sales_velocity(deals, **window)["opportunities"].sum() == number
+            reasons = metrics.lost_reasons(deals.assign(lost_reason="Price"), **window)
+            assert reasons["deals"].sum() == (number if status == "lost" else 0)
+        visits = small_frames.visits([{"deal_id": 1, "entered_at": time, "left_at": None}])
+        stages = small_frames.stages([{}])
+        entered = metrics.funnel(visits, stages, as_of="2026-08-01", **window)
+        assert entered["reached"].max() == int(counted[place])
+
+
+def test_every_docstring_says_the_same_of_until() -> None:
+    public = {name: getattr(metrics, name) for name in metrics.__all__}
+    public |= {
+        "changes of an account": pdframe.Account.changes,
+        "forecast": pdframe.Account.forecast,
+    }
+    seen = 0
+    for name, function in public.items():
+        if (
+            not inspect.isfunction(function)
+            or "until" not in inspect.signature(function).parameters
+        ):
+            continue
+        entries = re.findall(
+            r"^[\w, ]*\buntil\b[\w, ]*\n((?:    .*\n)+)",
+            inspect.getdoc(function) or "",
+            re.MULTILINE,
+        )
+        text = " ".join(entries[0].split())
+        seen += 1
+        is_said = "exclusive" in text and "taken to its end" in text
+        assert is_said or text.startswith("As in `"), name
+    assert seen > 20

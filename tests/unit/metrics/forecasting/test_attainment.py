@@ -195,6 +195,25 @@ def test_a_quota_of_a_misspelt_rep_is_warned_of() -> None:
     assert table["quota"].tolist() == [25, 25]
 
 
+def test_a_frame_of_quotas_that_fit_nothing_is_refused_with_the_nearest() -> None:
+    far = pd.DataFrame({"period": ["2025-07", "2025-08"], "quota": [70, 200]})
+    with pytest.raises(ArgumentError) as refused:
+        metrics.attainment(draws(), far)
+    assert str(refused.value) == (
+        "quota names no period and group of draws, first period=2025-07-01. The nearest period of"
+        " draws: 2026-07-01, 2026-08-01."
+    )
+    reps = pd.DataFrame({"owner_name": ["An", "Xi"], "quota": [70, 200]})
+    with pytest.raises(
+        ArgumentError, match=r"first owner_name=An\. The nearest owner_name of draws: Ann\."
+    ):
+        metrics.attainment(draws(owner_name="Ann"), reps)
+    # One that fits is enough, and a warning counts the others.
+    some = pd.DataFrame({"period": ["2026-08", "2027-08"], "quota": [70, 200]})
+    with pytest.warns(DataWarning, match="1 of 2 quotas fit no group .* period=2027-08-01:"):
+        assert metrics.attainment(draws(), some)["quota"].tolist() == [70]
+
+
 def test_draws_without_rows() -> None:
     with pytest.raises(ArgumentError, match="draws has no rows"):
         metrics.attainment(draws().iloc[:0], 5)

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ from pdframe.metrics.forecasting.blend import Blend
 from pdframe.metrics.forecasting.deals import _circumstances
 from pdframe.metrics.forecasting.design import Design
 from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.likeness import Likeness
 from pdframe.metrics.forecasting.methods import METHODS
-from pdframe.metrics.forecasting.why import Circumstances
+from pdframe.metrics.forecasting.why import Circumstances, Why
 from tests.helpers.forecast_frames import END, FIRST_ID, STAGE_IDS, past
 from tests.helpers.small_frames import DEALS, VISITS, frame
 
@@ -35,7 +37,7 @@ AS_OF = "2026-06-30"
 COLUMNS = [
     "deal_id", "title", "owner_name", "stage", "currency", "value", "days_in_stage", "deal_age",
     "expected_close", "horizon", "p_won", "p_lost", "p_open", "expected_value", "band", "category",
-    "basis", "n_like", "why",
+    "basis", "n_like", "why", "reason",
 ]  # fmt: skip
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
 Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
@@ -215,12 +217,73 @@ def test_why_has_words_for_every_term():
     assert {feature.term for feature in design.features} - {""} <= set(expected)
 
 
+def test_a_reason_is_the_strongest_terms_of_why_in_few_plain_words(frames: Frames):
+    deals, visits, stages = with_deal(frames)
+    deals["owner_name"] = deals["owner_id"].map({7: f"Ann {'A' * 80}", 8: "Bo"}).astype("str")
+    stages = stages.assign(name=stages["name"].replace("Offer", "Offer of a stage " + "x" * 60))
+    result = forecast((deals, visits, stages), horizons="30D")
+    sides = set()
+    for why, reason in zip(result["why"], result["reason"], strict=True):
+        assert 0 < len(reason) <= 80
+        assert not re.search(r"\(x|odds|blend|calibration|%|season", reason)
+        terms = re.findall(r"([^:;]+?) \(x([\d.]+)\)", why.partition("odds times:")[2])
+        terms = [(name.strip(), float(factor)) for name, factor in terms]
+        # "stage Offer" says no more than "6 days in Offer", where both speak for the same.
+        of_stage = {name: factor > 1 for name, factor in terms if name.startswith("stage ")}
+        in_stage = [factor > 1 for name, factor in terms if re.match(r"\d+ days? in ", name)]
+        if list(of_stage.values()) == in_stage:
+            terms = [(name, factor) for name, factor in terms if name not in of_stage]
+        first = terms[0]
+        if first[0] == "all else":
+            assert reason == "like an average deal"
+            continue
+        side = "for" if first[1] > 1 else "against"
+        sides.add(side)
+        assert reason.startswith(f"{side}: ")
+        # The strongest term of all comes first; a long name is cut, a month has other words.
+        start = first[0][:10]
+        assert reason.removeprefix(f"{side}: ").startswith(start) or "season" in start
+    assert sides == {"for", "against"}
+
+
+def test_a_reason_names_each_side_once_and_no_id():
+    there = OpenDeals(
+        np.array([1]), np.full(1, 20634 * DAY), np.ones(1, np.int64), np.array([5]),
+        np.full(1, 20600 * DAY), np.full(1, 20600 * DAY), np.array([1234.5]),
+        np.array(["EUR"], object), np.array([5]), np.array([20646]), np.array([2]), None,
+        LineItems(np.array([3]), np.array([5])),
+    )  # fmt: skip
+    words = Circumstances(there, ["Offer"], ["Ann"], np.array([3]), np.full(1, 20634))
+    both = Why(14.0, 0.01, ("stage", "time in stage", "b", "c"), np.array([[3, 1.1, 5, 0.1]]))
+    assert both.reasons(words).tolist() == ["for: 34 days in Offer"]
+    terms = ("time in stage", "owner", "product", "season", "blend", "calibration")
+    for factors, text in (
+        ([2, 0.25, 1.5, 1.01], "against: owner Ann; for: 34 days in Offer, its product"),
+        ([0.5, 1.01, 1.02, 3], "for: closing in June; against: 34 days in Offer"),
+        ([1.01, 1.0, 0.99, 1.0], "like an average deal"),
+    ):
+        why = Why(14.0, 0.01, terms, np.array([[*factors, 5.0, 0.1]]))
+        assert why.reasons(words).tolist() == [text]
+
+
+def test_a_deal_of_unknown_stage_does_not_rest_on_its_own_stage(frames: Frames):
+    known = Known.at(*with_deal(frames), AS_OF)
+    there = known.open_at([known.as_of])
+    here = there.take(there.deal == 1)
+    many = np.full((2, 4), 30)
+    like = Likeness(28 * DAY, np.array([NO_ID, STAGE_IDS[1]]), many, np.full(4, 60))
+    unknown = replace(here, stage=np.array([NO_ID]))
+    for deals, own, number in ((here, True, 30), (unknown, False, 60)):
+        rests, count = like.counts(deals)
+        assert (rests.tolist(), count.tolist()) == ([own], [number])
+
+
 @pytest.mark.parametrize("method", ["aalen-johansen", "constant", "stage climatology", "weighted"])
 def test_every_method_gives_the_same_columns(frames: Frames, method: str):
     result = forecast(frames, method=method)
     assert list(result.columns) == COLUMNS
     assert result["p_won"].between(0, 1).all()
-    assert result["why"].isna().all()
+    assert result[["why", "reason"]].isna().all(axis=None)
 
 
 @settings(max_examples=12, deadline=None)
