@@ -307,7 +307,7 @@ def parser() -> argparse.ArgumentParser:
     changes.add_argument(
         "--until",
         metavar="TIME",
-        help="where it ends, exclusive: of a day its first instant, of a month its end (default: now)",
+        help="where it ends, exclusive: a day's first instant, a month's end (default: now)",
     )
     changes.add_argument(
         "--all", action="store_true", help="list every event, not only the newest 50"

@@ -133,8 +133,8 @@ class LocalFolder:
         kind = _KINDS.get(self._path.suffix.lower())
         if kind is not None and not self._path.exists():
             raise ArgumentError(
-                f"An export is a folder of files, and {self._path.name!r} is named like a file. Pass"
-                f" a folder, such as 'bi', and format={kind!r}."
+                f"An export is a folder of files, and {self._path.name!r} is named like a file."
+                f" Pass a folder, such as 'bi', and format={kind!r}."
             )
         above = self._path
         while not above.exists() and above != above.parent:

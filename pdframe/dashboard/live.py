@@ -30,8 +30,8 @@ def dashboard(
     their pages in Pipedrive, and "Copy as code": the calls that give the same figures.
 
     What a reader sees is loaded once; the button "Refresh" fetches what changed. Where the API does
-    not answer or the day's tokens are spent, it shows what is cached, and says how old that is. A notebook that is
-    exported, or opened without a kernel, shows the last view as a picture.
+    not answer or the day's tokens are spent, it shows what is cached, and says how old that is. A
+    notebook that is exported, or opened without a kernel, shows the last view as a picture.
 
     Parameters
     ----------

@@ -94,8 +94,8 @@ def deal_aging(
         (as they are written, whatever the currency; null last), then by deal_id:
 
         - deal_id; title, owner_id, owner_name, org_name, person_name, value, currency where `deals`
-          has them (`account.deals(names=True)` adds all names, and url); pipeline_id, stage_id, stage (name;
-          null: no such stage in `stages`)
+          has them (`account.deals(names=True)` adds all names, and url); pipeline_id, stage_id,
+          stage (name; null: no such stage in `stages`)
         - entered_at (UTC), days_in_stage: null where there is no visit, or the entry is only
           bounded
         - median_days: median of the stage by Kaplan-Meier, open visits censored, as in

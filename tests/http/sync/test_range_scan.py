@@ -269,7 +269,7 @@ def test_rows_in_another_order_than_was_requested_end_the_scan_by_ranges(directi
 PAGE_ROWS = 20
 
 
-# Lists count as long from three pages on, and are split as often as can be, however near the server.
+# Lists count as long from three pages on, and are split as often as can be, also near the server.
 SPLIT = SyncOptions(
     page_size=PAGE_ROWS,
     reload_rows=500,
