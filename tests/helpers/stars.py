@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
@@ -84,6 +85,16 @@ def without_forecast() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def with_spread(common_sd: float | None) -> Iterator[None]:
+    """Let a star forecast with a `common_sd`: to learn it takes longer than the rest of a forecast;
+    None learns it, as every star of an account does.
+    """
+    given = functools.partial(star_forecast.forecast, common_sd=common_sd)
+    with mock.patch.object(star_forecast, "forecast", given):
+        yield
+
+
 def check_plain(made: Star) -> None:
     """Every column has a plain type, a unique name that SQL takes unquoted, and a note."""
     for name, table in made.tables.items():
@@ -155,5 +166,6 @@ __all__ = [
     "check_relationships",
     "seeds",
     "star_of",
+    "with_spread",
     "without_forecast",
 ]

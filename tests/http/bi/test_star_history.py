@@ -11,21 +11,33 @@ import pytest
 from pdframe import metrics, sandbox
 from pdframe.errors import ArgumentError
 from tests.helpers.deletions import open_deals
-from tests.helpers.stars import Star, check_plain, check_relationships, seeds, star_of
+from tests.helpers.stars import (
+    SEEDS,
+    Star,
+    check_plain,
+    check_relationships,
+    seeds,
+    star_of,
+    with_spread,
+    without_forecast,
+)
 
 STATE = ("status", "value", "currency", "expected_close_date", "probability", "is_archived")
 IDS = {"stage_id": "stage_key", "pipeline_id": "pipeline_key", "owner_id": "owner_key"}
-FIGURES = ("won_already", "from_open", "from_new", "mean", "p10", "p50", "p90")
+FIGURES = ("won_already", "from_open", "from_new", "mean", "p10", "p50", "p90", "common_sd")
 RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15}
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
 class Past(NamedTuple):
-    """An account, its star, and the deals that each sync saw, with the server's time then."""
+    """An account, its star, the deals that each sync saw with the server's time then, and the
+    `common_sd` that the star was given; None where it learned it.
+    """
 
     account: sandbox.SandboxAccount
     made: Star
     seen: Sequence[tuple[pd.Timestamp, pd.DataFrame]]
+    common_sd: float | None
 
 
 def companies() -> Iterator[Any]:
@@ -52,7 +64,12 @@ def past(request: pytest.FixtureRequest) -> Iterator[Past]:
             seen.append((snapshots.max(), deals))
         account.deal_changes(seen[0][1]["id"].head(30).to_list())
         account.deals(refresh=True, names=False)
-        yield Past(account, star_of(account, refresh=False, rates=RATES), seen)
+        # To learn it is most of the time: of each company, the last account does, which every
+        # sample has. The others have a value of their own, so that no star has another's.
+        common_sd = None if seed == SEEDS[-1] else 0.1 + seed / 100
+        with with_spread(common_sd):
+            made = star_of(account, refresh=False, rates=RATES)
+        yield Past(account, made, seen, common_sd)
 
 
 def test_it_is_a_star(past: Past) -> None:
@@ -112,6 +129,7 @@ def test_the_forecast_is_that_of_the_metric(past: Past) -> None:
         until=f"{pd.Period(today, 'M') + 3}",
         rates=RATES,
         history=account.deal_history(),
+        common_sd=past.common_sd,
     )
     assert len(actual) == len(expected) == 4
     assert actual["period"].to_list() == expected["period"].to_list()
@@ -152,7 +170,10 @@ def test_a_refused_forecast_has_no_rows_and_a_note() -> None:
 
 
 def test_rates_of_a_mapping_hold_on_every_day() -> None:
-    with sandbox.connect(seed=7, deals=20, burst=100_000, progress=False) as account:
+    with (
+        sandbox.connect(seed=7, deals=20, burst=100_000, progress=False) as account,
+        without_forecast(),
+    ):
         made = star_of(account, rates=RATES)
         with pytest.raises(ArgumentError, match="rate"):
             star_of(account, rates={"EUR": 1, "USD": -3})
@@ -174,7 +195,10 @@ def test_rates_by_day_hold_until_the_next_one() -> None:
             "rate": [0.92, 1.0, 0.9, 0.85],
         }
     )
-    with sandbox.connect(seed=7, deals=20, burst=100_000, progress=False) as account:
+    with (
+        sandbox.connect(seed=7, deals=20, burst=100_000, progress=False) as account,
+        without_forecast(),
+    ):
         made = star_of(account, rates=rates)
     rows = made.arrow("fact_rates").to_pylist()
     assert [
