@@ -64,8 +64,8 @@ class Departures:
         actual, expected, month = actual[kept], expected[kept], month[kept]
         if len(month) < _YEAR or not actual.any():
             return cls.none()
-        # The mean, the step of each month from the one before, the months of a quarter, those of the
-        # year.
+        # The mean, the step of each month from the one before, the months of a quarter, and those of
+        # the year.
         season = _season(np.arange(_YEAR), len(month))
         steps = (np.arange(len(month)) >= np.arange(1, len(month))[:, None]).astype(np.float64)
         steps -= (steps * expected).sum(axis=1, keepdims=True) / expected.sum()
@@ -80,7 +80,9 @@ class Departures:
         )
 
     def between(self, times: Ints, tz: str) -> Floats:
-        """Return the mean factor from each time to the next (last axis, ascending): microseconds."""
+        """Return the mean factor from each time to the next, along the last axis (microseconds,
+        ascending).
+        """
         first, last = month_of(int(times.min()), tz), month_of(int(times.max()), tz)
         edges = month_edges(int(times.min()), tz, 0, last - first + 1)
         passed = np.diff(edges) * self.season[np.arange(first, last + 1) % _YEAR]

@@ -1,4 +1,4 @@
-"""What wins lack of what was expected: a trend and a season that are there, and none that are not."""
+"""What wins lack of what was expected: a trend and a season that are there, none that are not."""
 
 from __future__ import annotations
 
