@@ -64,8 +64,8 @@ class Departures:
         actual, expected, month = actual[kept], expected[kept], month[kept]
         if len(month) < _YEAR or not actual.any():
             return cls.none()
-        # The mean, the step of each month from the one before, the months of a quarter, and those of
-        # the year.
+        # The mean, the step of each month from the one before, the months of a quarter and of the
+        # year.
         season = _season(np.arange(_YEAR), len(month))
         steps = (np.arange(len(month)) >= np.arange(1, len(month))[:, None]).astype(np.float64)
         steps -= (steps * expected).sum(axis=1, keepdims=True) / expected.sum()
