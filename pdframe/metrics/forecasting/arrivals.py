@@ -10,23 +10,25 @@ as what they are: not yet known.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdframe.metrics._arguments import local_days
 from pdframe.metrics._columns import places
+from pdframe.metrics._periods import Frequency
 from pdframe.metrics._survival import Flags, Floats, Ints, aalen_johansen
 from pdframe.metrics.forecasting._interface import DAY, LOST, WON, OpenDeals
-from pdframe.metrics.forecasting.cells import Cells, overlap
+from pdframe.metrics.forecasting.cells import Cells, month_edges, overlap
+from pdframe.metrics.forecasting.departures import MONTHS, Departures, month_of
 from pdframe.metrics.forecasting.draws import ARRIVALS, WINS, generator, recentred
 from pdframe.metrics.forecasting.money import Money, rounded
 
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
 
-MONTHS = 36
-"""Past months that the number of new deals is estimated from."""
 MEMORY = 0.85
 """Weight of a month's count relative to that of the month after it."""
 DAMPING = 0.85
@@ -47,6 +49,7 @@ OWN_WINS = 10
 """Wins from which on a pipeline has an estimate of its own."""
 LATE_ENTRY = 31 * DAY
 """A deal that was won before it was created, by no more than this, was entered when it was won."""
+_MONTHS = Frequency("M")
 BULK = 20
 """Deals created in one instant from which on they are an import, not new business."""
 
@@ -163,7 +166,7 @@ def new_wins(known: Known, cells: Cells, money: Money, units: int) -> NewWins:
     them.
     """
     sample = _Sample.of(known, int(cells.end[-1]) - cells.begin)
-    rate = new_deals(sample.added, sample.pool, sample.pools, known.as_of, cells)
+    rate = new_deals(sample.added, sample.pool, sample.pools, known.as_of, cells, known.tz)
     won = np.flatnonzero(sample.followed & (sample.cause == 1))
     age, pool = sample.age[won], sample.pool[won]
     arrival, win = np.triu_indices(len(cells))
@@ -172,6 +175,7 @@ def new_wins(known: Known, cells: Cells, money: Money, units: int) -> NewWins:
         start[arrival], end[arrival], start[win] - age[:, None], end[win] - age[:, None]
     )
     expected = sample.weights(won)[:, None] * rate.expected[pool][:, arrival] * inside
+    expected *= _factors(sample, known, cells)[win]
     kept = expected.any(axis=1)
     value, _ = money.counted(sample.value[won][kept], sample.currency[won][kept])
     return NewWins(
@@ -253,6 +257,35 @@ class _Sample:
         return result
 
 
+def _factors(sample: _Sample, known: Known, cells: Cells) -> Floats:
+    """Return the factor on the wins in each cell that those of past months suggest: how they
+    departed from what the same deals would have brought had nothing changed in time.
+    """
+    edges = month_edges(known.as_of, known.tz, 1 - MONTHS, 0)
+    edges = np.append(edges, known.as_of + 1)
+    rows = np.flatnonzero(sample.followed)
+    added, age, pool, cause = (
+        values[rows] for values in (sample.added, sample.age, sample.pool, sample.cause)
+    )
+    expected = np.zeros(len(edges) - 1)
+    for number in range(sample.pools):
+        own = pool == number
+        ended, won = np.sort(age[own]), np.sort(age[own & (cause == 1)])
+        times, wins = np.unique(won, return_counts=True)
+        hazard = np.append(0.0, np.cumsum(wins / (len(ended) - np.searchsorted(ended, times))))
+        for month, (start, end) in enumerate(pairwise(edges.tolist())):
+            since, until = (
+                hazard[np.searchsorted(times, np.minimum(edge - 1 - added[own], age[own]), "right")]
+                for edge in (start, end)
+            )
+            expected[month] += (until - since).sum()
+    at = np.searchsorted(edges, (added + age)[cause == 1], side="right") - 1
+    inside = (at >= 0) & (at < len(expected))
+    actual = np.bincount(at[inside], minlength=len(expected)).astype(np.float64)
+    learned = Departures.of(actual, expected, month_of(known.as_of, known.tz))
+    return learned.between(np.append(cells.begin, cells.end), known.tz)
+
+
 def _endings(known: Known, deal: Ints, added: Ints) -> tuple[Ints, Ints]:
     """Return when each deal ended without a win, `as_of` where it is open, and 2 or 0."""
     nothing = np.zeros(len(deal), np.int64)
@@ -295,11 +328,13 @@ def _pools(pipeline: Ints, won: Flags) -> tuple[Ints, int]:
     return number[own].astype(np.int64), max(int(large.sum()) + bool((~large).any()), 1)
 
 
-def new_deals(added: Ints, pool: Ints, pools: int, as_of: int, cells: Cells) -> Rate:
+def new_deals(
+    added: Ints, pool: Ints, pools: int, as_of: int, cells: Cells, tz: str = "UTC"
+) -> Rate:
     """Estimate the number of new deals from the months before: their trend and season, the level
     corrected by the latest months, and growth that fades.
     """
-    months = _month_edges(as_of)
+    months = _past_months(as_of, tz)
     begin = added.min() if len(added) else as_of
     # The month in which the first deal was created is partly empty, unless it is all there is.
     months = months[min(int(np.searchsorted(months, begin)), len(months) - 2) :]
@@ -309,43 +344,39 @@ def new_deals(added: Ints, pool: Ints, pools: int, as_of: int, cells: Cells) -> 
     inside = (where >= 0) & (where < len(days))
     np.add.at(counts, (pool[inside], where[inside]), 1)
     total, age = counts.sum(axis=0), (months[-1] - (months[:-1] + months[1:]) / 2) / MONTH
-    trend = _Trend.of(total, days, age, _calendar(months[:-1]))
+    trend = _Trend.of(total, days, age, _calendar(months[:-1], tz))
     weight = MEMORY**age
     recent, fitted = float((total * weight).sum()), float((trend.mean * weight).sum())
     prior = STEADY * trend.dispersion
     level = trend.level * (recent + prior) / (fitted + prior)
     share = (counts * weight).sum(axis=1) / recent if recent else np.zeros(pools)
-    ahead = _ahead(cells, trend.growth, trend.season)
+    ahead = _ahead(cells, trend.growth, trend.season[_calendar((cells.start + cells.end) // 2, tz)])
     return Rate((share * level)[:, None] * ahead, _spread(total, trend.mean))
 
 
 def _ahead(cells: Cells, growth: float, season: Floats) -> Floats:
-    """Return the days of each cell, weighted with growth and season."""
+    """Return the days of each cell, weighted with growth and its season."""
     result = np.zeros(len(cells))
     for cell, (start, end) in enumerate(zip(cells.start, cells.end, strict=True)):
         middle = (int(start) + int(end)) // 2
         ahead = (middle - cells.begin) / MONTH
         grown = growth * DAMPING * (1 - DAMPING**ahead) / (1 - DAMPING)
-        result[cell] = (
-            (end - start) / DAY * np.exp(grown) * season[_calendar(np.array([middle]))[0]]
-        )
+        result[cell] = (end - start) / DAY * np.exp(grown) * season[cell]
     return result
 
 
-def _month_edges(as_of: int) -> Ints:
+def _past_months(as_of: int, tz: str) -> Ints:
     """Return the first instants of the months up to `as_of`, and the instant after it."""
-    month = int(np.int64(as_of).view("datetime64[us]").astype("datetime64[M]").astype(np.int64))
-    months = np.arange(month - MONTHS, month + 1)
-    edges = months.view("datetime64[M]").astype("datetime64[us]").astype(np.int64)
+    edges = month_edges(as_of, tz, -MONTHS, 0)
     # A month that has just begun is no evidence: its days join the month before.
     if as_of + 1 - edges[-1] < 7 * DAY:
         edges = edges[:-1]
     return np.append(edges, as_of + 1)
 
 
-def _calendar(times: Ints) -> Ints:
+def _calendar(times: Ints, tz: str) -> Ints:
     """Return the month of the year of each time, from 0."""
-    return times.view("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
+    return _MONTHS.numbers(local_days(times, tz) // DAY) % 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)

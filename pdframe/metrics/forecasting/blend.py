@@ -12,6 +12,7 @@ from pdframe.metrics.forecasting._checks import is_young
 from pdframe.metrics.forecasting._interface import DAY, WON, OpenDeals, Outcomes, Probabilities
 from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.aalen_johansen import AalenJohansen
+from pdframe.metrics.forecasting.departures import Times
 from pdframe.metrics.forecasting.hazard import Hazard, fit_hazard
 from pdframe.metrics.forecasting.landmarks import MAX_ROWS, landmarks
 from pdframe.metrics.forecasting.levelling import Levelling
@@ -62,7 +63,10 @@ def _fit(known: Known, seed: int, most: int = MAX_ROWS) -> Blend:
     hazard, chain = fit_hazard(sample), AalenJohansen().fit(known, seed)
     design = hazard.design
     both = _both(hazard, chain, sample.deals, design.ends)
-    return Blend(hazard, chain, Levelling.of(both, sample, design), Recalibration())
+    levelling = Levelling.of(both, sample, design)
+    levelled = levelling.levelled(both, sample.deals, design)
+    times = Times.of(levelled, sample, known.as_of, known.tz)
+    return Blend(hazard, chain, levelling, times, Recalibration())
 
 
 def _both(hazard: Hazard, chain: Fitted, deals: OpenDeals, grid: Ints) -> Probabilities:
@@ -95,6 +99,8 @@ class Blend:
         Both models.
     levelling
         Factors on the blended hazards, from the training sample.
+    times
+        Trend and season of what the sample lacks then.
     correction
         What earlier forecasts suggest.
     """
@@ -102,6 +108,7 @@ class Blend:
     hazard: Hazard
     chain: Fitted
     levelling: Levelling
+    times: Times
     correction: Recalibration
 
     def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
@@ -117,7 +124,7 @@ class Blend:
 
     def on_grid(self, deals: OpenDeals, grid: Ints) -> Probabilities:
         """Return the probabilities at the ends of the first intervals."""
-        more = self.correction.factors(grid)
+        more = self.correction.factors(grid)[:, None] * self.times.factors(deals, grid)
         return scaled(self._blended(deals, grid), more, np.ones(len(grid)))
 
     def _blended(self, deals: OpenDeals, grid: Ints) -> Probabilities:

@@ -99,10 +99,19 @@ def cells_between(as_of: int, until: pd.Timestamp, frequency: Frequency, tz: str
     )
 
 
+def month_edges(at: int, tz: str, first: int, last: int) -> Ints:
+    """Return the first instants of months, counted from the one that begins at or before `at`."""
+    local = pd.Timestamp(at, unit="us", tz="UTC").tz_convert(tz)
+    month = (local.year - 1970) * 12 + local.month - 1
+    months = np.arange(month + first, month + last + 1)
+    days = months.view("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    return midnights(days * DAY, tz)
+
+
 def overlap(begin: Ints, end: Ints, since: Ints, until: Ints) -> Floats:
     """Return the share of each span [begin, end) that lies in [since, until)."""
     inside = np.minimum(end, until) - np.maximum(begin, since)
     return np.asarray(np.maximum(inside, 0) / np.maximum(end - begin, 1), np.float64)
 
 
-__all__ = ["Cells", "cells_between", "overlap"]
+__all__ = ["Cells", "cells_between", "month_edges", "overlap"]

@@ -16,13 +16,11 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import PdframeError
-from pdframe.metrics._columns import midnights
 from pdframe.metrics._periods import Frequency
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._interface import DAY
 from pdframe.metrics.forecasting._method import Fitted, Method
 from pdframe.metrics.forecasting.arrivals import NewWins, new_wins
-from pdframe.metrics.forecasting.cells import cells_between
+from pdframe.metrics.forecasting.cells import cells_between, month_edges
 from pdframe.metrics.forecasting.draws import SPREAD, generator
 from pdframe.metrics.forecasting.money import Counting
 from pdframe.metrics.forecasting.revenue import open_deals, won_by
@@ -102,7 +100,7 @@ class PastTotals:
         return self._expected[cutoff]
 
     def _compute(self, known: Known, cutoff: int) -> Expected | None:
-        edges = _month_edges(cutoff + 1, known.tz, -REFIT, MONTHS_AHEAD)
+        edges = month_edges(cutoff + 1, known.tz, -REFIT, MONTHS_AHEAD)
         # The method that was fitted at the last beginning of a half year, so that few are fitted.
         local = pd.Timestamp(cutoff + 1, unit="us", tz="UTC").tz_convert(known.tz)
         fit_at = int(edges[REFIT - (local.month - 1) % REFIT]) - 1
@@ -185,7 +183,7 @@ def estimate(known: Known, past: PastTotals, step: Callable[[], None] = lambda: 
     which little was expected, is no more than one residual of `CLIP` against the same by chance.
     `step` is called before each of at most `CUTOFFS` cutoffs.
     """
-    edges = _month_edges(known.as_of + 1, known.tz, -CUTOFFS, 0)
+    edges = month_edges(known.as_of + 1, known.tz, -CUTOFFS, 0)
     edges = edges[edges <= known.as_of + 1]
     day = np.sort(known.wins.day)
     begin = int(known.created.added.min()) if len(known.created.added) else known.as_of
@@ -254,15 +252,6 @@ def _explaining(square: float, ratios: Floats, response: Floats, weights: Floats
 def _residual(ratio: Floats) -> Floats:
     """Return log(actual / mean), clipped; a total of nothing or less counts as the lowest."""
     return np.minimum(np.log(np.maximum(ratio, np.exp(-CLIP))), CLIP)
-
-
-def _month_edges(at: int, tz: str, first: int, last: int) -> Ints:
-    """Return the first instants of months, counted from the one that begins at or before `at`."""
-    local = pd.Timestamp(at, unit="us", tz="UTC").tz_convert(tz)
-    month = (local.year - 1970) * 12 + local.month - 1
-    months = np.arange(month + first, month + last + 1)
-    days = months.view("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    return midnights(days * DAY, tz)
 
 
 __all__ = ["CUTOFFS", "CommonSd", "Expected", "PastTotals", "chance_wins", "estimate", "responses"]

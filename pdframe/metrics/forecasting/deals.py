@@ -166,7 +166,10 @@ def forecast_deals(
     The default method is a ridge logistic regression of winning and of losing in intervals after
     landmarks every 28 days of the past, on stage, time in stage, age, value, owner, expected close,
     moves back and season, blended 2 to 1 with Aalen-Johansen's competing risks by stage and age in
-    stage. Only what was known at `as_of` counts, and of the past only what was known then.
+    stage. Then wins of past months are compared with what was expected of them: where those of the
+    latest months, or of a month of the quarter or of the year, depart by more than chance, the
+    hazards of winning do. Only what was known at `as_of` counts, and of the past only what was
+    known then.
 
     The API gives no changelog of a deleted deal. Where those of most deals are loaded, a deleted
     deal without one counts with the first value, owner, expected close and stage that are known of

@@ -5,6 +5,7 @@ forecast one horizon ago would have expected.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
 
 ALARM = 2.6
-"""|z| above which a changed win rate is reported."""
+"""|z| above which a changed win rate is reported, where one horizon is judged."""
 
 JUDGED = frozenset({"hazard", "aalen-johansen"})
 """Names of the methods whose expectation of wins is compared with what came."""
@@ -53,13 +54,14 @@ class Drift:
     variance: float
     z: float
 
-    @property
-    def is_alarm(self) -> bool:
-        """Whether the win rate has changed, were deals independent."""
-        return abs(self.z) > ALARM
+    def is_alarm(self, limit: float = ALARM) -> bool:
+        """Return whether the win rate has changed, were deals independent."""
+        return abs(self.z) > limit
 
-    def note(self, common_sd: float = USUAL_SPREAD, *, is_own: bool = False) -> str | None:
-        """Return the warning of a changed win rate, None where |z| is at most `ALARM`.
+    def note(
+        self, common_sd: float = USUAL_SPREAD, *, is_own: bool = False, limit: float = ALARM
+    ) -> str | None:
+        """Return the warning of a changed win rate, None where |z| is at most `limit`.
 
         Parameters
         ----------
@@ -68,7 +70,7 @@ class Drift:
         is_own
             Whether it is estimated from the account's past.
         """
-        if not self.is_alarm:
+        if not self.is_alarm(limit):
             return None
         usual = np.sqrt(self.variance + (common_sd * self.expected) ** 2)
         explained = abs(self.won - self.expected) <= ALARM * usual
@@ -88,7 +90,8 @@ def drift_notes(
     known: Known, past: PastTotals, horizons: Ints, common_sd: float | None = None
 ) -> list[str]:
     """Return the warning of a changed win rate for the shortest horizon that shows one, if any
-    does. Each is judged alone, so that a further one silences no warning.
+    does. With more horizons each must be further off, so that a forecast of several raises no more
+    false alarms than one (Bonferroni).
 
     `common_sd` is as in `drift_note`.
 
@@ -97,15 +100,26 @@ def drift_notes(
     """
     if past.method.name not in JUDGED:
         return []
+    limit = alarm_limit(len(horizons))
     for horizon in sorted(horizons.tolist()):
-        text = drift_note(known, past, horizon, common_sd)
+        text = drift_note(known, past, horizon, common_sd, limit)
         if text is not None:
             return [text]
     return []
 
 
+def alarm_limit(horizons: int) -> float:
+    """Return the |z| above which one of so many horizons is reported; `ALARM` for one."""
+    usual = NormalDist()
+    return ALARM if horizons <= 1 else -usual.inv_cdf(usual.cdf(-ALARM) / horizons)
+
+
 def drift_note(
-    known: Known, past: PastTotals, horizon: int, common_sd: float | None = None
+    known: Known,
+    past: PastTotals,
+    horizon: int,
+    common_sd: float | None = None,
+    limit: float = ALARM,
 ) -> str | None:
     """Return the warning of a changed win rate; None where there is nothing to warn of.
 
@@ -119,14 +133,16 @@ def drift_note(
         Microseconds.
     common_sd
         Of the common factor; None: the account's own, as it was known at the earlier forecast.
+    limit
+        As in `Drift.note`.
     """
     changed = drift(known, past.method, horizon, past.seed)
-    if changed is None or not changed.is_alarm:
+    if changed is None or not changed.is_alarm(limit):
         return None
     if common_sd is not None:
-        return changed.note(common_sd)
+        return changed.note(common_sd, limit=limit)
     spread = estimate(known.before(known.as_of - horizon), past)
-    return changed.note(spread.value, is_own=spread.estimated)
+    return changed.note(spread.value, is_own=spread.estimated, limit=limit)
 
 
 def drift(known: Known, method: Method, horizon: int, seed: int) -> Drift | None:
@@ -152,4 +168,4 @@ def drift(known: Known, method: Method, horizon: int, seed: int) -> Drift | None
     )
 
 
-__all__ = ["ALARM", "USUAL_SPREAD", "Drift", "drift", "drift_note", "drift_notes"]
+__all__ = ["ALARM", "USUAL_SPREAD", "Drift", "alarm_limit", "drift", "drift_note", "drift_notes"]

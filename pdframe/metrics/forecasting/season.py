@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pdframe.metrics._arguments import local_days
+from pdframe.metrics._columns import midnights
 from pdframe.metrics._periods import Frequency
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY
@@ -56,7 +58,7 @@ def season_totals(
     if len(ratios) < FEWEST:
         return None
     coming = _MONTHS.numbers(cells.day)
-    begin, end = (_MONTHS.first_days(coming + step) * DAY for step in (0, 1))
+    begin, end = (midnights(_MONTHS.first_days(coming + step) * DAY, known.tz) for step in (0, 1))
     left = np.clip((end - np.maximum(begin, cells.begin)) / (end - begin), 0.0, 1.0)
     plain_mean = level[-1] * index[coming % YEAR] * left
     key = np.array([seed % 2**64, known.as_of % 2**64], np.uint64)
@@ -77,7 +79,8 @@ def _past(known: Known, cells: Cells, money: Money) -> tuple[Ints, Floats]:
     if not len(added):
         return np.zeros(0, np.int64), np.zeros(0)
     # The month of the first deal is no complete one.
-    first = int(_MONTHS.numbers(np.array([added.min() // DAY]))[0]) + 1
+    begin = local_days(np.array([added.min()]), known.tz) // DAY
+    first = int(_MONTHS.numbers(begin)[0]) + 1
     months = np.arange(first, current)
     inside = (month >= first) & (month < current)
     total = np.bincount(month[inside] - first, value[inside], len(months))

@@ -158,7 +158,8 @@ def forecast(
     probability. So periods and groups of a draw add up, to the last bit. A deal is worth its value
     now, or that of a past win whose value changed from a like one, in the share in which that
     happened. New deals arrive at the level, growth and season of the months before, and are won
-    with the age and value of past wins.
+    with the age and value of past wins. Where wins of the latest months, or of a month of the
+    quarter or of the year, depart from what was expected by more than chance, those to come do.
 
     Examples
     --------

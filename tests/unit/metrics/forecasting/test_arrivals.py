@@ -164,6 +164,30 @@ def test_an_import_is_no_stream_of_new_deals() -> None:
     assert beside.by_cell.sum() == pytest.approx(without.by_cell.sum())
 
 
+def test_new_deals_are_won_as_often_as_lately() -> None:
+    # Two a day; half of them were won, and a fifth of those of the last eight months.
+    deals = []
+    for number in range(1_400):
+        day = number / 2 + 0.25
+        won = number % 10 < (2 if day < 245 else 5)
+        deals.append((day, "won" if won else "lost", max(day - 3, 0.1), 10.0))
+    new = wins_of(deals)
+    assert (new.by_cell.sum() / new.created.sum()) == pytest.approx(0.2, rel=0.15)
+
+
+def test_new_deals_are_won_in_the_month_of_the_quarter_in_which_others_were() -> None:
+    # One each day, won on the 25th of the last month of its quarter.
+    end = pd.Timestamp("2026-07-01")
+    deals = []
+    for number in range(700):
+        added = end - pd.Timedelta(days=number + 0.5)
+        won = added.to_period("Q").asfreq("M", "end").start_time + pd.Timedelta(days=24.5)
+        won = max(won, added + pd.Timedelta(hours=1))
+        deals.append((number + 0.5, "won", (end - won) / pd.Timedelta(days=1), 10.0))
+    july, august, september = wins_of(deals).by_cell.sum(axis=0)
+    assert september > 4 * max(july, august)
+
+
 def test_a_win_entered_late_counts_at_its_creation() -> None:
     deals = [(float(day), "won", float(day) + 3, 10.0) for day in range(5, 600, 20)]
     new = wins_of(deals)

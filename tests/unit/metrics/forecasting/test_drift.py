@@ -12,7 +12,7 @@ from pdframe import metrics
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals, Probabilities
 from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.common_sd import ASSUMED, CommonSd, PastTotals, estimate
-from pdframe.metrics.forecasting.drift import Drift, drift, drift_note
+from pdframe.metrics.forecasting.drift import Drift, alarm_limit, drift, drift_note
 from pdframe.metrics.forecasting.known import Known
 from tests.helpers.forecast_frames import END, past
 
@@ -69,6 +69,15 @@ def test_the_warning_has_both_rates_and_says_what_would_explain_it(won: int, sai
     if won == 15:
         # 2.6 times the root of 21 + (.2 x 30) squared is 19.6, more than the 15 that are missing.
         assert str(note).endswith("of 20%, would explain it.")
+
+
+@pytest.mark.parametrize(("horizons", "limit"), [(1, 2.6), (2, 2.831), (4, 3.043)])
+def test_more_horizons_must_be_further_off(horizons: int, limit: float):
+    # The quantiles of .00466 / horizons of a normal distribution, from a table.
+    assert alarm_limit(horizons) == pytest.approx(limit, abs=0.005)
+    low, high = (Drift(90 * DAY, 100, 15, 30.0, 21.0, -limit + by) for by in (-0.01, 0.01))
+    assert low.note(limit=alarm_limit(horizons)) is not None
+    assert high.note(limit=alarm_limit(horizons)) is None
 
 
 @pytest.mark.parametrize("is_own", [True, False])

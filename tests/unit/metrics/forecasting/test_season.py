@@ -79,5 +79,29 @@ def test_a_month_that_is_partly_over_adds_what_is_won() -> None:
     assert result[0] == pytest.approx([100 + 100 * 15 / 31, 100, 100])
 
 
+def test_months_are_those_of_the_company() -> None:
+    zone = "America/New_York"
+    # Each won at 23:30 on the last day of a month, an hour after it was created: in UTC both are in
+    # the next month. The first of 13 months is no complete one; the twelve others just suffice.
+    every = pd.period_range("2024-11", "2025-11", freq="M")
+    won = [(month + 1).start_time - pd.Timedelta(minutes=30) for month in every]
+    utc = [day.tz_localize(zone).tz_convert("UTC").tz_localize(None) for day in won]
+    deals = small_frames.deals(
+        {
+            "id": number,
+            "add_time": time - pd.Timedelta(hours=1),
+            "update_time": time,
+            "status": "won",
+            "won_time": time,
+            "value": 100.0,
+        }
+        for number, time in enumerate(utc, start=1)
+    )
+    frames = deals, small_frames.visits([]), small_frames.stages([{}])
+    result = totals(Known.at(*frames, "2025-12-16", tz=zone))
+    assert result is not None
+    assert result[0] == pytest.approx([100 * 15 / 31, 100, 100])
+
+
 def test_too_short_a_past_has_no_forecast() -> None:
     assert totals(known(8, lambda month: 100.0, "2025-12-31")) is None
