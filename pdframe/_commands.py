@@ -227,7 +227,10 @@ def _export(options: argparse.Namespace) -> Result:
     )
     if options.layout != "star" and (options.rates or options.cancellations):
         raise ArgumentError("--rates and --cancellations are of a star: add --layout star.")
-    folder = target_of(options.folder).where
+    target = target_of(options.folder)
+    if target.is_near:
+        target.check()
+    folder = target.where
     rates = _rates(options.rates)
     with _account(options) as account:
         done = account.export(

@@ -31,15 +31,18 @@ _TOKEN = re.compile(r"--?[a-z_-]*(?:token|key)(?:=|$)|PIPEDRIVE_API_TOKEN=", re.
 
 
 _MEANT = {
-    "help": "Write pdframe --help.",
-    "version": "Write pdframe --version.",
-    "excel": "Did you mean 'xlsx'?",
-    "forecast": "pdframe report has it; in Python: account.forecast('this quarter').",
-    "dashboard": "It is a widget of notebooks: account.dashboard(). pdframe report writes a page.",
-    "fetch": "Did you mean 'sync'?",
-    "load": "Did you mean 'sync'?",
+    "help": ("sync", "Write pdframe --help."),
+    "version": ("sync", "Write pdframe --version."),
+    "excel": ("xlsx", "Did you mean 'xlsx'?"),
+    "forecast": ("report", "pdframe report has it; in Python: account.forecast('this quarter')."),
+    "dashboard": (
+        "report",
+        "It is a widget of notebooks: account.dashboard(). pdframe report writes a page.",
+    ),
+    "fetch": ("sync", "Did you mean 'sync'?"),
+    "load": ("sync", "Did you mean 'sync'?"),
 }
-"""What people try, and what they mean."""
+"""What people try, a choice that is there where they may, and what they mean."""
 
 _RATES = re.compile(r"ecb(?::[A-Z]{3})?")
 
@@ -77,7 +80,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _rates(given: str) -> str:
-    """Check the source of exchange rates, and the common currency behind it."""
+    """Check the source of exchange rates, and the common currency after it."""
     if _RATES.fullmatch(given) is None:
         raise argparse.ArgumentTypeError(
             f"invalid choice: {given!r}.{_currency_meant(given)} Write ecb, or with another common"
@@ -88,7 +91,9 @@ def _rates(given: str) -> str:
 
 def _currency_meant(given: str) -> str:
     code = given.rpartition(":")[2].upper()
-    return f" Did you mean 'ecb:{code}'?" if re.fullmatch("[A-Z]{3}", code) else ""
+    if not re.fullmatch("[A-Z]{3}", code):
+        return ""
+    return f" Did you mean {'ecb' if code == 'ECB' else f'ecb:{code}'!r}?"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -128,17 +133,22 @@ def _are_tables(
     words: Sequence[str],
     unknown: Sequence[str],
 ) -> bool:
-    """Whether arguments behind an option are tables, which argparse takes only before it: those
+    """Whether arguments after an option are tables, which argparse takes only before it: those
     that cannot be the rest of a value without quotes.
     """
     if not hasattr(options, "tables") or any(word.startswith("-") for word in unknown):
         return False
-    before = [word for word in words[: words.index(unknown[0])] if word.startswith("-")]
+    before = [word for word in words[: _last(words, unknown[0])] if word.startswith("-")]
     name = before[-1].partition("=")[0] if before else ""
     return any(
         name in action.option_strings and (action.nargs == 0 or action.choices or action.type)
         for action in _actions(top, options.command)
     )
+
+
+def _last(words: Sequence[str], word: str) -> int:
+    """Return the place of the last such word: the earlier ones are values of options."""
+    return len(words) - 1 - words[::-1].index(word)
 
 
 def _actions(top: argparse.ArgumentParser, command: str) -> list[argparse.Action]:
@@ -172,8 +182,9 @@ def _hint(words: Sequence[str], unknown: Sequence[str], options: Collection[str]
 
 
 def _meant(given: str, names: Collection[str]) -> str:
-    if given.lower() in _MEANT:
-        return f" {_MEANT[given.lower()]}"
+    command, instead = _MEANT.get(given.lower(), ("", ""))
+    if command in names:
+        return f" {instead}"
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 

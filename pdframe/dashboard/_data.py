@@ -15,7 +15,7 @@ from pdframe._warnings import collect_warnings
 from pdframe.cache.messages import UNANSWERED
 from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
-from pdframe.errors import AccessError, ArgumentError, NotCachedError, PdframeError
+from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.metrics.currency import RateTable
 
 __all__ = ["Data", "Reporting", "collect"]
@@ -155,11 +155,24 @@ class Data:
     locks: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def deals_age(self) -> pd.Timedelta:
+        """How long ago deals were synced."""
+        synced: pd.Series[Any] = self.status.set_index("table")["synced_at"]
+        age: pd.Timedelta = pd.Timestamp.now("UTC") - synced["deals"]
+        return age
+
+    @property
+    def newest_change(self) -> pd.Timestamp:
+        """When the latest change of a deal was seen; `now` where there is none."""
+        newest: pd.Timestamp = self.history["seen_at"].max() if len(self.history) else self.now
+        return newest
+
+    @property
     def stale(self) -> str:
         """How old the figures are and why, where the API did not answer; else empty."""
         if self.unanswered is None:
             return ""
-        age = pd.Timestamp.now("UTC") - self.status["synced_at"].min()
+        age = self.deals_age
         why = str(self.unanswered.args[0]) if self.unanswered.args else ""
         return f"Not refreshed: figures of the cache, {age_text(age)} old. {why}".rstrip()
 
@@ -198,9 +211,11 @@ def collect(
             raise
         try:
             cached = _collected(account, False, rates, cancellations)
-        except PdframeError:
+        except CacheError:
             raise error from None
-        return replace(cached, unanswered=error)
+        # The figures are of the time of the cache: what happened since is unknown.
+        then = max(cached.now - cached.deals_age, cached.newest_change)
+        return replace(cached, unanswered=error, now=then)
 
 
 def _collected(
@@ -235,14 +250,11 @@ def _collected(
         except PdframeError as error:
             notes.append(str(error))
             record = None
-        now = pd.Timestamp(server_now(account._store)).as_unit("us")
-        newest = history["seen_at"].max() if len(history) else now
-        return Data(
+        data = Data(
             company=account.company,
             tz=account.tz,
             currency=account.currency,
-            # The server's clock has whole seconds: a snapshot may be younger than now.
-            now=max(now, newest),
+            now=pd.Timestamp(server_now(account._store)).as_unit("us"),
             deals=deals,
             visits=visits,
             stages=stages,
@@ -259,3 +271,5 @@ def _collected(
             notes=tuple(notes),
             custom=[name for name in fields.loc[fields["is_custom"], "column"] if name in deals],
         )
+    # The server's clock has whole seconds: a snapshot may be younger than now.
+    return replace(data, now=max(data.now, data.newest_change))

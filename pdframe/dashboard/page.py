@@ -273,7 +273,12 @@ def _delete_leftovers(target: Path) -> None:
 
 
 def _issue_forecast(account: Reporting, data: Data) -> None:
-    """Keep the forecast of today, if none is kept yet; the view says why one is refused."""
+    """Keep the forecast of today, if none is kept yet; the view says why one is refused.
+
+    The record is of what was known on the day: a report of the cache issues nothing.
+    """
+    if data.unanswered is not None:
+        return
     today = data.now.tz_convert(data.tz).date()
     if data.record is not None:
         issued = data.record[of_all_deals(data.record)]

@@ -224,7 +224,8 @@ def _say_what_stands_no_more(
     if fallen:
         notes.add(
             f"{fallen:,} of the events created, won and lost are not in the overview, which counts"
-            " what stands today: their deals were deleted, reopened or closed again since."
+            " what stands today: their deals were deleted, reopened or closed again since, or have"
+            " another date now."
         )
 
 

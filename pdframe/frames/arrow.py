@@ -443,11 +443,12 @@ class PageReader:
         """Return the JSON object of an answer with its rows as structs; None where they do not fit,
         or before the first page.
         """
-        if self._slots is None:
+        slots = self._slots  # another thread may learn others meanwhile
+        if slots is None:
             return None
         with uncollected():
             try:
-                return msgspec.structs.asdict(self._slots.decoder.decode(body))
+                return msgspec.structs.asdict(slots.decoder.decode(body))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 return None
 

@@ -5,6 +5,7 @@ The functions are methods of `Account`.
 
 from __future__ import annotations
 
+import calendar
 import json
 import sys
 from collections.abc import Sequence
@@ -111,9 +112,9 @@ def forecast(
         What happened after it is unknown: also "yesterday", "last Friday", "7 days ago". None: now,
         by the server's clock.
     freq
-        Length of the periods: "W", "M", "Q" or "Y". None: that of an `until` in words ("this
-        quarter", "next month", "end of year"), which is one figure for that quarter, month or year,
-        with what was won in it already; else "M".
+        Length of the periods: "W", "M", "Q" or "Y". None: that of an `until` in words, else "M".
+        So "this quarter" and "end of year" are one figure for that quarter or year (the fiscal one
+        with `fiscal_start`), with what was won in it already; "next quarter" is two rows.
     by, rates, draws, seed, method
         As in `metrics.forecast`.
     activities, deal_products
@@ -181,8 +182,11 @@ def forecast(
         absolute(when, now.to_pydatetime(), tz, name)
         for name, when in (("as_of", as_of), ("until", until))
     )
-    if freq is None:
-        freq = until.freqstr[0] if in_words and isinstance(until, pd.Period) else "M"
+    if not in_words or not isinstance(until, pd.Period):
+        freq = freq or "M"
+    else:
+        freq = freq or until.freqstr[0]
+        until = _fiscal(until, now.tz_convert(tz), fiscal_start)
     length = frequency(freq, fiscal_start)
     moment = now if as_of is None else known_by(then, tz, "as_of")
     # A day that is not over is known so far.
@@ -239,13 +243,24 @@ def forecast(
     return note(result, notes, "forecast")
 
 
+def _fiscal(period: pd.Period, now: pd.Timestamp, fiscal_start: int) -> pd.Period:
+    """Return the fiscal quarter or year that is as far from now as a calendar one."""
+    if fiscal_start == 1 or period.freqstr[0] not in "QY":
+        return period
+    last = calendar.month_abbr[(fiscal_start - 2) % 12 + 1].upper()
+    today = now.tz_localize(None)
+    ahead = (period - pd.Period(today, freq=period.freqstr)).n
+    return pd.Period(today, freq=f"{period.freqstr[0]}-{last}") + ahead
+
+
 def _months_over(until: Any, freq: str, moment: pd.Timestamp, tz: str) -> list[str]:
     """Return a note where rows by month are a part of the quarter or year that `until` names."""
     named = named_period(until, "until") if freq == "M" else None
     if named is None:
         return []
     inside = pd.period_range(named[0], pd.Timestamp(named[1]) - pd.Timedelta(1, "D"), freq="M")
-    now = moment.tz_convert(tz).tz_localize(None).to_period("M")
+    # What is forecast begins after `moment`, which may be the last instant of a month.
+    now = (moment + pd.Timedelta(1, "us")).tz_convert(tz).tz_localize(None).to_period("M")
     over = inside[inside < now]
     if not len(over) or len(over) == len(inside):
         return []

@@ -231,6 +231,8 @@ def legend_below(
     under it. `beside` is the width of the labels next to the Axes.
     """
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    if not handles:
+        return
     room = inches(ax, beside)
     em = small() / 72
     # A handle of 1.8, its pad of .8, and a column's space of 1.2, in widths of an m.

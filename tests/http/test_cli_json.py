@@ -105,7 +105,7 @@ def test_rows_and_totals_are_those_of_the_account(
 
     exported = run("export", str(tmp_path / "bi"), "stages")
     assert exported["rows"][0]["path"] == str(tmp_path / "bi" / "stages.parquet")
-    # Tables behind an option, too.
+    # Tables after an option, too.
     again = run("export", str(tmp_path / "bi2"), "--format", "csv", "stages", "pipelines")
     assert [row["table"] for row in again["rows"]] == ["stages", "pipelines"]
     assert exported["totals"]["rows"] == 12

@@ -10,7 +10,6 @@ as what they are: not yet known.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,10 +175,15 @@ def new_wins(known: Known, cells: Cells, money: Money, units: int) -> NewWins:
     )
     expected = sample.weights(won)[:, None] * rate.expected[pool][:, arrival] * inside
     expected *= _factors(sample, known, cells)[win]
+    # However large the factor, a deal is won once.
+    created = rate.expected.sum(axis=0)
+    won_of = np.bincount(arrival, expected.sum(axis=0))
+    most = np.divide(created, won_of, out=np.ones_like(created), where=won_of > created)
+    expected *= most[arrival]
     kept = expected.any(axis=1)
     value, _ = money.counted(sample.value[won][kept], sample.currency[won][kept])
     return NewWins(
-        rate.expected.sum(axis=0),
+        created,
         rate.spread,
         sample.deal[won][kept],
         rounded(value, units),
@@ -261,28 +265,26 @@ def _factors(sample: _Sample, known: Known, cells: Cells) -> Floats:
     """Return the factor on the wins in each cell that those of past months suggest: how they
     departed from what the same deals would have brought had nothing changed in time.
     """
-    edges = month_edges(known.as_of, known.tz, 1 - MONTHS, 0)
-    edges = np.append(edges, known.as_of + 1)
+    edges = np.append(month_edges(known.as_of, known.tz, 1 - MONTHS, 0), known.as_of + 1)
     rows = np.flatnonzero(sample.followed)
+    # From the youngest, so that each search finds its ages in order.
+    rows = rows[np.argsort(-sample.added[rows], kind="stable")]
     added, age, pool, cause = (
         values[rows] for values in (sample.added, sample.age, sample.pool, sample.cause)
     )
-    expected = np.zeros(len(edges) - 1)
+    curves = aalen_johansen(age / DAY, cause, pool, sample.pools)
+    won_by = np.zeros(len(edges))
     for number in range(sample.pools):
-        own = pool == number
-        ended, won = np.sort(age[own]), np.sort(age[own & (cause == 1)])
-        times, wins = np.unique(won, return_counts=True)
-        hazard = np.append(0.0, np.cumsum(wins / (len(ended) - np.searchsorted(ended, times))))
-        for month, (start, end) in enumerate(pairwise(edges.tolist())):
-            since, until = (
-                hazard[np.searchsorted(times, np.minimum(edge - 1 - added[own], age[own]), "right")]
-                for edge in (start, end)
-            )
-            expected[month] += (until - since).sum()
+        start, end = curves.start[number : number + 2]
+        share = np.append(0.0, curves.estimate[start:end])
+        own = added[pool == number]
+        for place, edge in enumerate(edges.tolist()):
+            ages = (edge - 1 - own) / DAY
+            won_by[place] += share[np.searchsorted(curves.time[start:end], ages, "right")].sum()
     at = np.searchsorted(edges, (added + age)[cause == 1], side="right") - 1
-    inside = (at >= 0) & (at < len(expected))
-    actual = np.bincount(at[inside], minlength=len(expected)).astype(np.float64)
-    learned = Departures.of(actual, expected, month_of(known.as_of, known.tz))
+    inside = (at >= 0) & (at < len(edges) - 1)
+    actual = np.bincount(at[inside], minlength=len(edges) - 1).astype(np.float64)
+    learned = Departures.of(actual, np.diff(won_by), month_of(known.as_of, known.tz))
     return learned.between(np.append(cells.begin, cells.end), known.tz)
 
 

@@ -286,7 +286,7 @@ def _nearest(rows: pd.DataFrame, missed: pd.Series[Any], on: list[str]) -> str:
             distance = (there - missed[name]).abs()
             near = [_written(day) for day in there[distance.argsort()].iloc[:_NEAREST]]
         else:
-            values = there.astype("str").tolist()
+            values = there.astype("str").tolist() or ["(none)"]
             near = nearest(str(missed[name]), values) or values[:_NEAREST]
         if not there.isin([missed[name]]).any():
             parts.append(f"The nearest {name} of draws: {', '.join(near)}.")
@@ -294,7 +294,9 @@ def _nearest(rows: pd.DataFrame, missed: pd.Series[Any], on: list[str]) -> str:
 
 
 def _written(value: Any) -> str:
-    return f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else str(value)
+    if not isinstance(value, pd.Timestamp):
+        return str(value)
+    return f"{value:%Y-%m-%d}" if value == value.normalize() and value.tz is None else str(value)
 
 
 def _number(value: Any) -> float:

@@ -140,10 +140,11 @@ def forecast_deals(
           between landmarks, and what moves it most, the strongest first. The odds, p / (1 - p), are
           those of an average deal times all factors: x2.00 doubles them, x1.00 changes nothing. The
           last two correct the regression: the blend with how past deals in this stage ended, and
-          the calibration by how earlier forecasts turned out. Null with another method than
-          "hazard"
+          the calibration by how earlier forecasts turned out, how wins changed lately, and the
+          month of the quarter and of the year. Null with another method than "hazard"
         - reason: the same in at most 80 characters, for people: what speaks for a win and against
-          it, compared with an average deal, the strongest first. Null as `why`
+          it, compared with an average deal of the same day (without the last two of `why`, which
+          all deals share more or less), the strongest first. Null as `why`
 
     Raises
     ------

@@ -73,7 +73,7 @@ class Drift:
         if not self.is_alarm(limit):
             return None
         usual = np.sqrt(self.variance + (common_sd * self.expected) ** 2)
-        explained = abs(self.won - self.expected) <= ALARM * usual
+        explained = abs(self.won - self.expected) <= limit * usual
         of_what = " as in the account's earlier months" if is_own else ""
         why = (
             f"A factor common to all deals, of {common_sd:.0%}{of_what},"

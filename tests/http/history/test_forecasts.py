@@ -281,5 +281,22 @@ def test_a_period_in_words_is_one_figure_with_what_was_won_in_it(tmp_path: Path)
         for until, length in (("this quarter", "M"), ("2026-Q2", "Q"), ("2026-07", None)):
             notes = account.forecast(until, freq=length, **how).attrs["notes"]
             assert any("without a row" in text for text in notes) == (until == "this quarter")
+        ended = account.forecast("2026-Q2", as_of="2026-05-31", **how)
+        assert ended["period"].tolist() == [pd.Timestamp("2026-06-01")]
+        assert ended.attrs["notes"][0].startswith("2026-04, 2026-05: over")
+        # Fiscal years from April, and quarters from February: June is in the first of the year,
+        # and in May to July.
+        for until, fiscal, begins, months in (
+            ("this year", 4, "2026-04-01", ("2026-04", "2026-05", "2026-06")),
+            ("end of year", 7, "2025-07-01", ("2026-06",)),
+            ("this quarter", 2, "2026-05-01", ("2026-05", "2026-06")),
+        ):
+            whole = account.forecast(until, fiscal_start=fiscal, **how)
+            assert whole["period"].tolist() == [pd.Timestamp(begins)]
+            if until != "end of year":
+                won = sum(won_in(account, month) for month in months)
+                assert whole["won_already"].tolist() == pytest.approx([won])
+        coming = account.forecast("next quarter", fiscal_start=2, **how)
+        assert coming["period"].dt.month.tolist() == [5, 8]
         record = account.track_record()
         assert set(record["freq"]) == {"M", "Q", "Y"}

@@ -68,6 +68,17 @@ def test_a_season_is_seen_from_two_years_on() -> None:
     assert expected(short)[1] > 80
 
 
+def test_months_are_those_of_the_company() -> None:
+    # Ten a month, and a hundred half an hour before September in New York: by UTC they are of it.
+    late = [f"{year}-09-01 03:30" for year in (2023, 2024, 2025)]
+    added = [*monthly(lambda n, m: 10), *np.repeat(pd.DatetimeIndex(late).as_unit("us").asi8, 100)]
+    at = np.sort(np.array(added, np.int64))
+    pool = np.zeros(len(at), np.int64)
+    for tz, month, other in (("America/New_York", 1, 2), ("UTC", 2, 1)):
+        ahead = new_deals(at, pool, 1, AS_OF, months(3), tz).expected.sum(axis=0)
+        assert ahead[month] > 1.4 * ahead[other]
+
+
 def test_chance_is_no_season_and_no_growth() -> None:
     random = np.random.default_rng(4)
     counts = random.poisson(9, 36)
@@ -173,6 +184,22 @@ def test_new_deals_are_won_as_often_as_lately() -> None:
         deals.append((day, "won" if won else "lost", max(day - 3, 0.1), 10.0))
     new = wins_of(deals)
     assert (new.by_cell.sum() / new.created.sum()) == pytest.approx(0.2, rel=0.15)
+
+
+@pytest.mark.parametrize(("before", "lately"), [(45, 5), (60, 12), (12, 60)])
+def test_a_cycle_of_another_pace_brings_no_more_wins(before: int, lately: int) -> None:
+    # Two a day, of which nine in ten are won; those of the last eight months sooner, or later.
+    deals = []
+    for number in range(1_400):
+        day = number / 2 + 0.25
+        pace = lately if day < 245 else before
+        ended = "lost" if number % 10 == 9 else "won"
+        deals.append((day, ended, day - pace, 10.0) if day > pace else (day, "open", 0.0, 10.0))
+    new = wins_of(deals)
+    by_arrival = np.bincount(new.arrival, new.expected.sum(axis=0))
+    assert (by_arrival <= new.created * (1 + 1e-9)).all()
+    # Those that are created in the first of the three months.
+    assert 0.45 < by_arrival[0] / new.created[0] < 0.95
 
 
 def test_new_deals_are_won_in_the_month_of_the_quarter_in_which_others_were() -> None:

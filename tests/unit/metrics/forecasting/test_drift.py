@@ -12,8 +12,9 @@ from pdframe import metrics
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals, Probabilities
 from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.common_sd import ASSUMED, CommonSd, PastTotals, estimate
-from pdframe.metrics.forecasting.drift import Drift, alarm_limit, drift, drift_note
+from pdframe.metrics.forecasting.drift import Drift, alarm_limit, drift, drift_note, drift_notes
 from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.methods import METHODS
 from tests.helpers.forecast_frames import END, past
 
 
@@ -78,6 +79,16 @@ def test_more_horizons_must_be_further_off(horizons: int, limit: float):
     low, high = (Drift(90 * DAY, 100, 15, 30.0, 21.0, -limit + by) for by in (-0.01, 0.01))
     assert low.note(limit=alarm_limit(horizons)) is not None
     assert high.note(limit=alarm_limit(horizons)) is None
+
+
+def test_what_one_horizon_shows_may_be_chance_of_two(monkeypatch: pytest.MonkeyPatch):
+    def weak(known: Known, method: Any, horizon: int, seed: int) -> Drift:
+        return Drift(horizon, 100, 18, 30.0, 20.0, -2.7)
+
+    monkeypatch.setattr("pdframe.metrics.forecasting.drift.drift", weak)
+    known, totals = Known.at(*past(100), "2026-06-30"), PastTotals(METHODS["hazard"], 0)
+    assert len(drift_notes(known, totals, np.array([90 * DAY]), 0.2)) == 1
+    assert drift_notes(known, totals, np.array([30 * DAY, 90 * DAY]), 0.2) == []
 
 
 @pytest.mark.parametrize("is_own", [True, False])
