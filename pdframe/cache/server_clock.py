@@ -37,9 +37,17 @@ def server_now(store: Store) -> datetime:
     )
 
 
+def synced(store: Store, table: str) -> datetime | None:
+    """Return the server's clock at the last sync of a table; None: it is unknown."""
+    manifest = store.manifest(table)
+    if manifest is None:
+        return None
+    return manifest.server_time if manifest.server_clock is None else manifest.server_clock[0]
+
+
 def days_of(store: Store, tz: str) -> dict[str, str]:
     """Return the `attrs` of a frame that is loaded now: the timezone of its days, and today."""
     return {"tz": tz, "today": server_now(store).astimezone(ZoneInfo(tz)).date().isoformat()}
 
 
-__all__ = ["CLOCK_SKEW", "days_of", "server_now"]
+__all__ = ["CLOCK_SKEW", "days_of", "server_now", "synced"]

@@ -13,7 +13,7 @@ from pdframe._advice import did_you_mean
 from pdframe._relative_times import age_text
 from pdframe._warnings import collect_warnings
 from pdframe.cache.messages import UNANSWERED
-from pdframe.cache.server_clock import server_now
+from pdframe.cache.server_clock import server_now, synced
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.metrics.currency import RateTable
@@ -214,8 +214,9 @@ def collect(
         except CacheError:
             raise error from None
         # The figures are of the time of the cache: what happened since is unknown.
-        then = max(cached.now - cached.deals_age, cached.newest_change)
-        return replace(cached, unanswered=error, now=then)
+        then = synced(account._store, "deals")
+        now = cached.now if then is None else pd.Timestamp(then).as_unit("us")
+        return replace(cached, unanswered=error, now=max(now, cached.newest_change))
 
 
 def _collected(

@@ -540,6 +540,32 @@ def test_a_spent_budget_shows_what_is_cached_how_old_it_is_and_when_it_returns(
             account.dashboard()
 
 
+def test_a_stale_report_is_of_the_time_of_its_cache_and_keeps_no_forecast(tmp_path: Path) -> None:
+    with sandbox.connect(seed=7, deals=250, burst=100_000, progress=False) as served:
+        how: dict[str, Any] = {
+            "base_url": served.server.url,
+            "api_token": served.server.token,
+            "cache_dir": tmp_path,
+            "progress": False,
+        }
+        file, period = tmp_path / "page.html", {"period": "2026-Q2"}
+        with pdframe.connect(**how) as account:
+            account.sync()
+            account.deals(deleted=True)
+        served.advance(days=20)
+        with pdframe.connect(**how) as account:
+            account.stages(refresh=True)  # this table is of 20 days later
+        with pdframe.connect(**how, max_age=0, max_tokens=10) as account:
+            with pytest.warns(DataWarning, match="The report is not of now"):
+                page = account.report(file, **period).read_text("utf-8")
+            assert "As of 2026-06-30 " in page
+            assert len(account.track_record(refresh=False)) == 0
+        with pdframe.connect(**how) as account:
+            page = account.report(file, refresh=True, **period).read_text("utf-8")
+            assert "As of 2026-07-20 " in page
+            assert set(account.track_record(refresh=False)["as_of"].dt.day) == {20}
+
+
 def test_what_changed_says_how_its_counts_differ_from_those_of_the_overview() -> None:
     with sandbox.connect(seed=7, deals=250, burst=100_000, progress=False, max_age=None) as account:
         model = account.company_model
