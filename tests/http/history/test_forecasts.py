@@ -291,11 +291,11 @@ def test_a_period_in_words_is_one_figure_with_what_was_won_in_it(tmp_path: Path)
             ("end of year", 7, "2025-07-01", ("2026-06",)),
             ("this quarter", 2, "2026-05-01", ("2026-05", "2026-06")),
         ):
-            whole = account.forecast(until, fiscal_start=fiscal, **how)
-            assert whole["period"].tolist() == [pd.Timestamp(begins)]
+            one = account.forecast(until, fiscal_start=fiscal, **how)
+            assert one["period"].tolist() == [pd.Timestamp(begins)]
             if until != "end of year":
                 won = sum(won_in(account, month) for month in months)
-                assert whole["won_already"].tolist() == pytest.approx([won])
+                assert one["won_already"].tolist() == pytest.approx([won])
         coming = account.forecast("next quarter", fiscal_start=2, **how)
         assert coming["period"].dt.month.tolist() == [5, 8]
         record = account.track_record()
