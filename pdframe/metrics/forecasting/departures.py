@@ -24,7 +24,7 @@ MONTHS = 36
 """Past months that are compared."""
 _YEAR = 12
 _YEARS_OF_MONTHS = 2
-"""From so many years on, months of the year differ; before, only those of a quarter do."""
+"""Years from which on months of the year differ; before, only those of a quarter do."""
 _FIRST_SPREADS = np.array([0.2, 0.08, 0.2, 0.2])
 _LEAST_SPREADS = np.array([0.01, 0.003, 0.01, 0.01])
 """Standard deviations of effects on the logarithm: where their estimates begin, and the smallest

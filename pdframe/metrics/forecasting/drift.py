@@ -109,7 +109,7 @@ def drift_notes(
 
 
 def alarm_limit(horizons: int) -> float:
-    """Return the |z| above which one of so many horizons is reported; `ALARM` for one."""
+    """Return the |z| above which one of several horizons is reported; `ALARM` for one."""
     usual = NormalDist()
     return ALARM if horizons <= 1 else -usual.inv_cdf(usual.cdf(-ALARM) / horizons)
 

@@ -498,16 +498,21 @@ def test_a_dashboard_that_is_shown_prepares_and_a_refused_forecast_is_no_error(
         assert "A forecast needs 30 closed deals" in html(board)
 
 
+def connection(served: sandbox.SandboxAccount, cache: Path) -> dict[str, Any]:
+    """How a user connects to a sandbox, with a cache of their own."""
+    return {
+        "base_url": served.server.url,
+        "api_token": served.server.token,
+        "cache_dir": cache,
+        "progress": False,
+    }
+
+
 def test_a_spent_budget_shows_what_is_cached_how_old_it_is_and_when_it_returns(
     tmp_path: Path,
 ) -> None:
     with sandbox.connect(seed=7, deals=60, burst=100_000, progress=False) as served:
-        how: dict[str, Any] = {
-            "base_url": served.server.url,
-            "api_token": served.server.token,
-            "cache_dir": tmp_path,
-            "progress": False,
-        }
+        how = connection(served, tmp_path)
         with pdframe.connect(**how) as account:
             account.sync()
             count = len(account.deals())
@@ -542,12 +547,7 @@ def test_a_spent_budget_shows_what_is_cached_how_old_it_is_and_when_it_returns(
 
 def test_a_stale_report_is_of_the_time_of_its_cache_and_keeps_no_forecast(tmp_path: Path) -> None:
     with sandbox.connect(seed=7, deals=250, burst=100_000, progress=False) as served:
-        how: dict[str, Any] = {
-            "base_url": served.server.url,
-            "api_token": served.server.token,
-            "cache_dir": tmp_path,
-            "progress": False,
-        }
+        how = connection(served, tmp_path)
         file, period = tmp_path / "page.html", {"period": "2026-Q2"}
         with pdframe.connect(**how) as account:
             account.sync()
