@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
 from pdframe import _overview, metrics
 from pdframe._advice import example_call, explain_methods, explained, unknown_name
 from pdframe._connect import connection, digest_of
@@ -34,12 +36,13 @@ from pdframe.dashboard.page import report
 from pdframe.errors import AccessError, CacheError
 from pdframe.frames.convert import shorten
 from pdframe.history import changes, forecasts, replay
-from pdframe.history.latest_visits import LatestVisits
+from pdframe.history.latest import Latest
 from pdframe.loaders import lists, noticed, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
 from pdframe.loaders.urls import url
 from pdframe.metrics._meant import meant
+from pdframe.metrics.forecasting.learned import Learned
 from pdframe.schema import TABLES
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 from pdframe.sync.plan import Policy
@@ -231,7 +234,8 @@ class Account:
         self._known: Mapping[str, Any] | None = None
         self._tz: str | None = None
         self._opened: Store | None = None
-        self._latest_visits = LatestVisits()
+        self._latest_visits: Latest[pa.Table] = Latest()
+        self._latest_learned: Latest[Learned] = Latest()
         self._withheld: dict[str, tuple[datetime, AccessError]] = {}  # see Syncer
         self._data_warnings = DataWarnings(weakref.proxy(self))
         # An account that is never closed leaves no connection open.

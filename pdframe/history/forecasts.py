@@ -25,9 +25,11 @@ from pdframe.cache.server_clock import days_of, server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import storage_schema, to_frame
+from pdframe.history.latest import Latest
 from pdframe.metrics._notes import note
 from pdframe.metrics._periods import frequency, known_by
 from pdframe.metrics.currency import RateTable
+from pdframe.metrics.forecasting._checks import check_seed
 from pdframe.metrics.forecasting.issued import issued_rows
 from pdframe.metrics.forecasting.issued import track_record as compared
 from pdframe.metrics.forecasting.learned import Learned
@@ -43,6 +45,7 @@ _Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 # Of a changelog.
 _TOKENS_A_DEAL = 20
 _NAMES = frozenset(column.name for column in DEALS.names)
+_STANDARD = frozenset({*DEALS.by_name, *DEALS.optional})
 
 
 class Forecasting(Protocol):
@@ -62,7 +65,13 @@ class Forecasting(Protocol):
     ) -> pd.DataFrame:
         """Load deals."""
 
-    def stages(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame:
+    def stages(
+        self,
+        *,
+        refresh: _Refresh = ...,
+        names: bool | None = ...,
+        columns: Sequence[str] | None = ...,
+    ) -> pd.DataFrame:
         """Load stages."""
 
     def stage_visits(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
@@ -73,6 +82,9 @@ class Forecasting(Protocol):
 
     @property
     def _bars(self) -> Bars: ...
+
+    @property
+    def _latest_learned(self) -> Latest[Learned]: ...
 
     @property
     def _store(self) -> Store: ...
@@ -163,20 +175,17 @@ def forecast(
     """
     if freq is not None:
         frequency(freq, fiscal_start)
-    if isinstance(seed, int) and not -(2**63) <= seed < 2**63:
+    check_seed(seed)
+    if not -(2**63) <= seed < 2**63:
         raise ArgumentError(f"seed={seed!r} must be a whole number of 64 bits.")
     call = "account.forecast(..., refresh=False)"
     try:
-        deals, visits, stages, history = _frames(self, refresh)
-        deals = _with_names(self, deals, by, refresh)
+        self.deals(refresh=refresh, deleted=True, names=False, columns=["id"])
+        self.stages(refresh=refresh, names=False, columns=["id"])
     except UNANSWERED as error:
         suggest_cache(error, self._store, ["deals", "stages"], call)
         raise
-    tz = self.tz
-    now = max(
-        pd.Timestamp(server_now(self._store)).as_unit("us"),
-        _known_until(self._store, deals, visits, history),
-    )
+    tz, now = self.tz, pd.Timestamp(server_now(self._store)).as_unit("us")
     in_words = is_counted(until)
     then, until = (
         absolute(when, now.to_pydatetime(), tz, name)
@@ -195,15 +204,16 @@ def forecast(
             f"as_of={as_of!r} is in the future: by the server's clock it is"
             f" {now.tz_convert(tz):%Y-%m-%d %H:%M} ({tz})."
         )
-    notes = [*_months_over(until, freq, moment, tz), *_changelog_notes(self._store, deals)]
-    bar = self._bars("forecast", unit="earlier months", resumes=False, computes=True)
-    with bar as tick, collect_warnings():
-        tick.expect(STEPS if common_sd is None else 0)
-        learned = Learned.at(
-            deals,
+
+    def learn() -> Learned:
+        deals, visits, stages, history = _frames(self, False)
+        # A forecast of now knows all that the frames show.
+        known = _known_until(self._store, deals, visits, history)
+        return Learned.at(
+            deals[[name for name in deals.columns if name in _STANDARD]],
             visits,
             stages,
-            as_of=moment,
+            as_of=max(moment, known) if as_of is None else moment,
             history=history,
             activities=activities,
             deal_products=deal_products,
@@ -211,6 +221,20 @@ def forecast(
             seed=seed,
             tz=tz,
         )
+
+    # A forecast of now is as of the first one that day of the same cache: nothing else is known.
+    when = now.tz_convert(tz).date() if as_of is None else moment
+    if activities is None and deal_products is None:
+        learned = self._latest_learned.get(self._store, learn, (method, seed, tz, when))
+    else:
+        learned = learn()
+    moment = pd.Timestamp(learned.known.as_of, unit="us", tz="UTC").as_unit("us")
+    known = learned.known.frames.deals
+    notes = [*_months_over(until, freq, moment, tz), *_changelog_notes(self._store, known)]
+    deals = _with_names(self, known, by, refresh)
+    bar = self._bars("forecast", unit="earlier months", resumes=False, computes=True)
+    with bar as tick, collect_warnings():
+        tick.expect(STEPS if common_sd is None else 0)
         result, each = forecast_with_draws(
             learned,
             deals,
@@ -348,15 +372,16 @@ def _with_names(
     by: str | Sequence[str] | None,
     refresh: _Refresh,
 ) -> pd.DataFrame:
-    """Add the names of ids that deals are grouped by, such as `owner_name`."""
+    """Add the custom columns and the names of ids that deals are grouped by."""
     wanted = [by] if isinstance(by, str) else list(by or ())
     wanted = ["owner_name" if name == "owner" else name for name in wanted]
     missing = [name for name in dict.fromkeys(wanted) if name not in deals]
     if not missing:
         return deals
-    # Not without requests, unless the caller wants none: a kept forecast of reps needs their names.
+    # Names may need requests, unless the caller wants none: a kept forecast of reps needs theirs.
+    requests = refresh is not False and not _NAMES.isdisjoint(missing)
     named = account.deals(
-        refresh=False if refresh is False else None,
+        refresh=None if requests else False,
         deleted=True,
         names=True,
         columns=["id", *missing],

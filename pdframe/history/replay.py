@@ -30,7 +30,7 @@ from pdframe.history.change_events import evidently_logged
 from pdframe.history.deal_history import deal_history as changes_of_deals
 from pdframe.history.deal_history import known_by_changelog
 from pdframe.history.deal_history import line_history as changes_of_lines
-from pdframe.history.latest_visits import LatestVisits
+from pdframe.history.latest import Latest
 from pdframe.history.stage_visits import Knowledge, visits_table
 from pdframe.metrics._periods import known_by
 from pdframe.schema.catalog import STAGES
@@ -86,7 +86,7 @@ class Remembering(Protocol):
     def _store(self) -> Store: ...
 
     @property
-    def _latest_visits(self) -> LatestVisits: ...
+    def _latest_visits(self) -> Latest[pa.Table]: ...
 
     @property
     def _data_warnings(self) -> DataWarnings: ...

@@ -6,6 +6,7 @@ The fewer there are, the less must be read to understand a refresh.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import warnings
@@ -44,6 +45,7 @@ def called() -> Counter[tuple[str, str]]:
     ) as account:
         account.deals()
         account.advance(days=1)
+        gc.collect()  # what others left is not finalized during the refresh
         threading.setprofile(note)  # of threads that begin from now on
         sys.setprofile(note)
         try:

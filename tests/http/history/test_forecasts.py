@@ -18,6 +18,7 @@ from pdframe.errors import (
     InsufficientDataError,
     MixedCurrencyError,
 )
+from pdframe.metrics.forecasting.learned import Learned
 from tests.helpers.internals import show_progress_on
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -62,6 +63,8 @@ def test_a_forecast_shows_how_far_it_is_unless_bars_are_off(
         account.sync()
         quiet = account.forecast("2026-08", rates=RATES, draws=500, as_of="2026-06-30")
         assert capsys.readouterr().err == ""
+        account.forecast("2026-08", rates=RATES, draws=50, method="constant")  # learns anew
+        capsys.readouterr()
         show_progress_on(account, Bars(True, delay=0, interval=0))
         shown = account.forecast("2026-08", rates=RATES, draws=500, as_of="2026-06-30")
         lines = [line for line in capsys.readouterr().err.split("\r") if "forecast" in line]
@@ -258,6 +261,55 @@ def test_until_may_be_said_relative_to_now(tmp_path: Path) -> None:
         assert said["period"].dt.strftime("%Y-%m").to_list() == ["2026-06"]
         with pytest.raises(ArgumentError, match="until='thsi month' is not a time"):
             account.forecast("thsi month", rates=RATES, draws=500)
+
+
+def test_other_choices_of_a_day_find_what_was_learned_and_an_edit_is_learned_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = 0
+
+    def learn(*frames: Any, **how: Any) -> Learned:
+        nonlocal times
+        times += 1
+        return learn_anew(*frames, **how)
+
+    learn_anew = Learned.at
+    monkeypatch.setattr("pdframe.history.forecasts.Learned.at", learn)
+    how: dict[str, Any] = {"rates": RATES, "draws": 50}
+    choices: list[dict[str, Any]] = [
+        {"until": "2026-07"},
+        {"until": "this quarter", "by": "owner"},
+        {"until": "2026-09", "freq": "W"},
+    ]
+    with connected(tmp_path) as account:
+        account.sync()
+        # A custom column, which is not kept with what was learned.
+        choices[2]["by"] = next(name for name in account.deals() if name.startswith("Region"))
+        first, *others = (account.forecast(**choice, **how) for choice in choices)
+        assert times == 1
+        assert {other.attrs["as_of"] for other in others} == {first.attrs["as_of"]}
+        loaded = account.deals(deleted=True, names=True), account.stage_visits(), account.stages()
+        for choice, shown in zip(choices[1:], others, strict=True):
+            until = "2026-06" if choice["until"] == "this quarter" else choice["until"]
+            alone = metrics.forecast(
+                *loaded,
+                as_of=first.attrs["as_of"],
+                history=account.deal_history(),
+                **{"freq": "Q"} | how | choice | {"until": until},
+            )
+            pd.testing.assert_frame_equal(shown, alone)
+        times = 1  # without those of the metric itself
+        account.forecast("2026-07", seed=1, **how)
+        account.forecast("2026-07", as_of="2026-05-31", **how)
+        account.forecast("2026-09", as_of="2026-05", **how)
+        assert times == 3
+        deals = account.deals()
+        dearest = deals[deals["status"] == "open"].nlargest(1, "value")["id"].iloc[0]
+        account.company_model.lose_deal(int(dearest))
+        account.sync("deals")
+        again = account.forecast("2026-07", **how)
+        assert times == 4
+        assert again["deals_open"].iloc[0] == first["deals_open"].iloc[0] - 1
 
 
 def test_a_period_in_words_is_one_figure_with_what_was_won_in_it(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
-"""The stage visits that an account computed last, reused while their inputs are unchanged."""
+"""What an account computed last from its history, reused while what it was made of is unchanged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
-import pyarrow as pa
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeAlias, TypeVar
 
 from pdframe.cache.store import Store
 from pdframe.errors import CacheError
@@ -22,32 +20,36 @@ _INPUTS = (
     DELETED_DEALS.name,
 )
 _Versions: TypeAlias = tuple[object, ...]
+_Result = TypeVar("_Result")
 
 
-class LatestVisits:
-    """The stage visits that were computed last, and the versions of the tables that they are from.
+class Latest(Generic[_Result]):
+    """The last result of a computation, and the versions of the tables that it was made of.
 
-    They stay in memory, as the table `STAGE_VISITS`: some 90 bytes a visit.
+    It stays in memory: stage visits as the table `STAGE_VISITS`, some 90 bytes a visit; what a
+    forecast learned with the columns of deals that the API defines, without custom ones.
     """
 
     def __init__(self) -> None:
-        self._latest: tuple[_Versions, pa.Table] | None = None
+        self._latest: tuple[_Versions, Hashable, _Result] | None = None
 
-    def get(self, store: Store, compute: Callable[[], pa.Table]) -> pa.Table:
-        """Return the visits, computed again if any of their tables has changed."""
+    def get(
+        self, store: Store, compute: Callable[[], _Result], arguments: Hashable = None
+    ) -> _Result:
+        """Return the result, computed again if any of the tables or arguments has changed."""
         before = _versions(store)
-        if self._latest is not None and self._latest[0] == before:
-            return self._latest[1]
+        if self._latest is not None and self._latest[:2] == (before, arguments):
+            return self._latest[2]
         self._latest = None
-        visits = compute()
+        result = compute()
         # Another process may have replaced a table meanwhile: then the result is not stored.
         if before is not None and _versions(store) == before:
-            self._latest = before, visits
-        return visits
+            self._latest = before, arguments, result
+        return result
 
 
 def _versions(store: Store) -> _Versions | None:
-    """Return the versions of the tables that visits are computed from; None: a file is missing.
+    """Return the versions of the tables that history is computed from; None: a file is missing.
 
     A file that is damaged has another size or time than the one that was read.
     """
@@ -66,4 +68,4 @@ def _versions(store: Store) -> _Versions | None:
     return tuple(versions)
 
 
-__all__ = ["LatestVisits"]
+__all__ = ["Latest"]

@@ -16,7 +16,7 @@ import pdframe
 from pdframe import sandbox
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError
-from pdframe.history.latest_visits import LatestVisits
+from pdframe.history.latest import Latest
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -144,7 +144,7 @@ def store_of(path: Path) -> Store:
 
 @pytest.mark.parametrize("table", INPUTS)
 def test_a_change_of_any_input_computes_visits_again(tmp_path: Path, table: str) -> None:
-    store, visits, compute = store_of(tmp_path), LatestVisits(), Counted()
+    store, visits, compute = store_of(tmp_path), Latest[pa.Table](), Counted()
     assert visits.get(store, compute) is visits.get(store, compute)
     manifest = store.manifest(table)
     assert manifest is not None
@@ -157,7 +157,7 @@ def test_a_change_of_any_input_computes_visits_again(tmp_path: Path, table: str)
 
 
 def test_visits_of_tables_that_change_meanwhile_are_not_kept(tmp_path: Path) -> None:
-    store, visits, compute = store_of(tmp_path), LatestVisits(), Counted()
+    store, visits, compute = store_of(tmp_path), Latest[pa.Table](), Counted()
 
     def compute_during_a_sync() -> pa.Table:
         manifest = store.manifest("deals")
