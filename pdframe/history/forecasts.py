@@ -122,7 +122,9 @@ def forecast(
         ("2026-Q3"), "this quarter" or a `pd.Period` is taken to its end.
     as_of
         What happened after it is unknown: also "yesterday", "last Friday", "7 days ago". None: now,
-        by the server's clock.
+        by the server's clock. Where nothing was synced since an earlier call of the day, it is the
+        time of that call, and what was learned then is used again: other periods and groups are
+        quick.
     freq
         Length of the periods: "W", "M", "Q" or "Y". None: that of an `until` in words, else "M".
         So "this quarter" and "end of year" are one figure for that quarter or year (the fiscal one
