@@ -25,14 +25,16 @@ from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import draw_count
 from pdframe.metrics.forecasting.calibration import bins_of
 from pdframe.metrics.forecasting.cells import Cells
-from pdframe.metrics.forecasting.common_sd import PastTotals
+from pdframe.metrics.forecasting.common_sd import PastTotals, Then
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import METHODS
 from pdframe.metrics.forecasting.money import Money
 from pdframe.metrics.forecasting.replay import Replay, Scene
+from pdframe.metrics.forecasting.revenue import Revenue, revenue_of
 from pdframe.metrics.forecasting.scores import brier, crps, log_loss, pinball, surprise
 from pdframe.metrics.forecasting.season import season_totals
 from pdframe.metrics.forecasting.setup import month_totals, months_after
+from pdframe.metrics.forecasting.winning_values import WinningValues
 
 Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 Horizon: TypeAlias = str | pd.Timedelta
@@ -243,8 +245,11 @@ def backtest(
             deals, visits, stages, cutoffs, horizons, methods, as_of, history, activities,
             deal_products, seed, tz,
         )  # fmt: skip
-        pasts = {name: PastTotals(METHODS[name], seed) for name in replay.methods}
+        then: dict[int, Then] = {}
+        pasts = {name: PastTotals(METHODS[name], seed, then) for name in replay.methods}
         for scene in replay.scenes():
+            for name, past in pasts.items():
+                past.learn(scene.at, scene.fitted[name])
             by_horizon += _horizon_rows(scene, replay)
             if until_months:
                 by_month += _month_rows(scene, replay, until_months, draws, rates, pasts)
@@ -351,9 +356,12 @@ def _month_rows(
     cells = months_after(known, months)
     actual = _actual(replay.known, cells, money)
     over = cells.end <= replay.known.as_of + 1
+    # Whichever method: only the probabilities of the open deals differ.
+    values = WinningValues.fit(known, money)
+    revenue = revenue_of(known, scene.fitted[replay.methods[-1]], cells, money, values)
     rows = []
     for name in (*replay.methods, SEASON):
-        mean, drawn, common = _totals(name, scene, cells, money, draws, pasts)
+        mean, drawn, common = _totals(name, scene, revenue, money, draws, pasts)
         for place in range(len(cells)):
             total = float(actual[place]) if over[place] else np.nan
             row = {
@@ -379,12 +387,15 @@ def _month_rows(
 def _totals(
     name: str,
     scene: Scene,
-    cells: Cells,
+    revenue: Revenue,
     money: Money,
     draws: int,
     pasts: dict[str, PastTotals],
 ) -> tuple[Floats, Floats | None, float]:
-    """Return the expectation of each month, its draws, and the common factor's spread."""
+    """Return the expectation of each month, its draws, and the common factor's spread; `revenue` is
+    that of any method.
+    """
+    cells = revenue.cells
     if name == SEASON:
         season = season_totals(scene.known, cells, money, pasts["constant"].seed, draws)
         if season is None:
@@ -400,7 +411,8 @@ def _totals(
         inside = wins.day >= cells.day[0]
         mean[0] += money.counted(wins.value[inside], wins.currency[inside])[0].sum()
         return mean, None, np.nan
-    totals = month_totals(scene.known, scene.fitted[name], pasts[name], money, len(cells), draws)
+    own = revenue.by(scene.fitted[name], scene.known)
+    totals = month_totals(scene.known, own, pasts[name], draws)
     return totals.mean, totals.draws, totals.spread.value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -99,13 +100,18 @@ def cells_between(as_of: int, until: pd.Timestamp, frequency: Frequency, tz: str
     )
 
 
+@lru_cache(maxsize=1_024)
 def month_edges(at: int, tz: str, first: int, last: int) -> Ints:
-    """Return the first instants of months, counted from the one that begins at or before `at`."""
+    """Return the first instants of months, counted from the one that begins at or before `at`;
+    read-only.
+    """
     local = pd.Timestamp(at, unit="us", tz="UTC").tz_convert(tz)
     month = (local.year - 1970) * 12 + local.month - 1
     months = np.arange(month + first, month + last + 1)
     days = months.view("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    return midnights(days * DAY, tz)
+    result = midnights(days * DAY, tz)
+    result.flags.writeable = False
+    return result
 
 
 def overlap(begin: Ints, end: Ints, since: Ints, until: Ints) -> Floats:

@@ -18,9 +18,10 @@ import pandas as pd
 from pdframe.errors import PdframeError
 from pdframe.metrics._periods import Frequency
 from pdframe.metrics._survival import Floats, Ints
+from pdframe.metrics.forecasting._interface import OpenDeals
 from pdframe.metrics.forecasting._method import Fitted, Method
 from pdframe.metrics.forecasting.arrivals import NewWins, new_wins
-from pdframe.metrics.forecasting.cells import cells_between, month_edges
+from pdframe.metrics.forecasting.cells import Cells, cells_between, month_edges
 from pdframe.metrics.forecasting.draws import SPREAD, generator
 from pdframe.metrics.forecasting.money import Counting
 from pdframe.metrics.forecasting.revenue import open_deals, won_by
@@ -71,6 +72,16 @@ class Expected(NamedTuple):
     response: Floats
 
 
+class Then(NamedTuple):
+    """What was known at a cutoff, whatever the method: the open deals by id, the months after it,
+    and the wins of deals not yet created, each counted as 1.
+    """
+
+    deals: OpenDeals
+    cells: Cells
+    new: NewWins
+
+
 @dataclass(eq=False)
 class PastTotals:
     """Computes what was expected at earlier cutoffs, each once.
@@ -84,10 +95,13 @@ class PastTotals:
         The method of the forecast.
     seed
         The user's.
+    then
+        What was known at each cutoff so far; methods of one account may share it.
     """
 
     method: Method
     seed: int
+    then: dict[int, Then] = field(default_factory=dict)
     _fitted: dict[int, Fitted | None] = field(default_factory=dict)
     _expected: dict[int, Expected | None] = field(default_factory=dict)
 
@@ -99,6 +113,10 @@ class PastTotals:
             self._expected[cutoff] = self._compute(known, cutoff)
         return self._expected[cutoff]
 
+    def learn(self, at: int, fitted: Fitted) -> None:
+        """Keep the method as it was fitted on what was known at a time."""
+        self._fitted[at] = fitted
+
     def _compute(self, known: Known, cutoff: int) -> Expected | None:
         edges = month_edges(cutoff + 1, known.tz, -REFIT, MONTHS_AHEAD)
         # The method that was fitted at the last beginning of a half year, so that few are fitted.
@@ -107,11 +125,14 @@ class PastTotals:
         fitted = self._fit(known, fit_at)
         if fitted is None:
             return None
-        until = pd.Timestamp(int(edges[-1]), unit="us", tz="UTC")
-        cells = cells_between(cutoff, until, Frequency("M"), known.tz)
-        then = known.before(cutoff)
-        chance = won_by(fitted, open_deals(then), cells)
-        new = new_wins(then, cells, Counting(), 1)
+        if cutoff not in self.then:
+            until = pd.Timestamp(int(edges[-1]), unit="us", tz="UTC")
+            cells = cells_between(cutoff, until, Frequency("M"), known.tz)
+            then = known.before(cutoff)
+            new = new_wins(then, cells, Counting(), 1)
+            self.then[cutoff] = Then(open_deals(then), cells, new)
+        deals, cells, new = self.then[cutoff]
+        chance = won_by(fitted, deals, cells)
         return Expected(
             np.append(
                 cells.day, Frequency("M").first_days(Frequency("M").numbers(cells.day[-1:]) + 1)

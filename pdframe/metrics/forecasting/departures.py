@@ -9,6 +9,7 @@ than chance, and no further: a steady account has neither.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -177,6 +178,7 @@ class Times:
         return self.departures.between(times, self.tz)[place].T
 
 
+@lru_cache(maxsize=1_024)
 def month_of(time: int, tz: str) -> int:
     """Return the month of a time, since 1970."""
     return int(_NUMBERS.numbers(local_days(np.array([time]), tz) // DAY)[0])

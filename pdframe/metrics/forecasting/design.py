@@ -8,7 +8,7 @@ where they lie against the expected close and in the calendar.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,6 +48,9 @@ _LATELY = np.array([1.0])
 _RECENT = np.array([1, 2, 3, 5])
 _WAITING = np.array([0.5, 1, 3])
 _LINE_ITEMS = np.array([1, 2, 4])
+
+_STAGE, _VALUE = 0, 5
+"""Places of these features."""
 
 _SEASON_DAYS = 731
 """Days of landmarks from which on months have levels."""
@@ -197,9 +200,11 @@ class Design:
         steps = np.where(none, 0, time) / self.step
         return np.where(none, 0, 1 + np.searchsorted(bounds, steps, side="right"))
 
-    def varying(self, deals: OpenDeals, row: Ints, interval: Ints) -> list[Ints]:
-        """Return the level of each feature that differs by interval: for rows of `deals` and
-        intervals.
+    def varying(
+        self, deals: OpenDeals, fixed: Sequence[Ints], row: Ints, interval: Ints
+    ) -> list[Ints]:
+        """Return the level of each feature that differs by interval: for rows of `deals`, of which
+        the fixed levels are known, and intervals.
         """
         spans = _spans(self.ends)
         span = np.searchsorted(spans, interval, side="right") - 1
@@ -214,11 +219,10 @@ class Design:
         month = middle.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
         # A longer interval lies in several months.
         short = self.ends[interval] - begin <= self.step
-        stage = self.stages.codes(deals.stage)[row]
         result = [
             interval,
-            stage * len(spans) + span,
-            self._size(self._value(deals))[row] * len(spans) + span,
+            fixed[_STAGE][row] * len(spans) + span,
+            self._size(fixed[_VALUE])[row] * len(spans) + span,
             close,
             np.where(short, month % 3 + 1, 0),
             np.where(short & self.has_months, month + 1, 0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pdframe.metrics._survival import Floats
@@ -35,6 +37,23 @@ def generator(seed: int, stream: int, key: int = 0, *more: int) -> np.random.Gen
     counter = np.array([0, first & _WORD, second & _WORD, stream], np.uint64)
     words = np.array([seed & _WORD, key & _WORD], np.uint64)
     return np.random.Generator(np.random.Philox(key=words, counter=counter))
+
+
+class Streams:
+    """The generators of one kind of number, one key after another: the numbers of `generator`, for
+    which no object is made each time.
+    """
+
+    def __init__(self, seed: int, stream: int) -> None:
+        self._generator = generator(seed, stream)
+        self._bits = self._generator.bit_generator
+        self._begin: Any = self._bits.state
+
+    def of(self, key: int) -> np.random.Generator:
+        """Return the generator at the first number of a key, until the next call."""
+        self._begin["state"]["key"][1] = key & _WORD
+        self._bits.state = self._begin
+        return self._generator
 
 
 def common_factors(seed: int, draws: int, common_sd: float) -> Floats:

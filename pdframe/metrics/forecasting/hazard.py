@@ -10,7 +10,7 @@ import numpy as np
 
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._interface import LOST, WON, OpenDeals, Probabilities
-from pdframe.metrics.forecasting._logistic import fit_logistic, linear
+from pdframe.metrics.forecasting._logistic import added, fit_logistic, linear
 from pdframe.metrics.forecasting.design import Design
 from pdframe.metrics.forecasting.landmarks import Landmarks
 
@@ -41,11 +41,16 @@ class Hazard:
         levels = [feature.levels for feature in self.design.features]
         won, lost = np.empty((len(deals), intervals)), np.empty((len(deals), intervals))
         fixed = self.design.fixed(deals)
+        own = levels[: len(fixed)]
+        tables = [
+            (table, coefficients[1 + sum(own) :], linear(coefficients, fixed, own))
+            for table, coefficients in ((won, self.won), (lost, self.lost))
+        ]
+        row = np.arange(len(deals))
         for number in range(intervals):
-            row = np.arange(len(deals))
-            varying = self.design.varying(deals, row, np.full(len(deals), number))
-            for table, coefficients in ((won, self.won), (lost, self.lost)):
-                eta = linear(coefficients, [*fixed, *varying], levels)
+            varying = self.design.varying(deals, fixed, row, np.full(len(deals), number))
+            for table, coefficients, of_fixed in tables:
+                eta = added(of_fixed, coefficients, varying, levels[len(fixed) :])
                 table[:, number] = 1 / (1 + np.exp(-eta))
         return won, lost
 
@@ -65,7 +70,7 @@ def fit_hazard(sample: Landmarks) -> Hazard:
     design = Design.of(sample.deals, sample.step, sample.ends)
     row, interval, kind = sample.periods()
     fixed = design.fixed(sample.deals)
-    codes = [*(code[row] for code in fixed), *design.varying(sample.deals, row, interval)]
+    codes = [*(code[row] for code in fixed), *design.varying(sample.deals, fixed, row, interval)]
     features = design.features
     levels = [feature.levels for feature in features]
     scales = [feature.scale for feature in features]
@@ -86,8 +91,8 @@ def fit_hazard(sample: Landmarks) -> Hazard:
 
 
 def _effects(design: Design, coefficients: Floats, deals: OpenDeals) -> Floats:
-    first = np.zeros(len(deals), np.int64)
-    codes = [*design.fixed(deals), *design.varying(deals, np.arange(len(deals)), first)]
+    first, row, fixed = np.zeros(len(deals), np.int64), np.arange(len(deals)), design.fixed(deals)
+    codes = [*fixed, *design.varying(deals, fixed, row, first)]
     result = np.empty((len(deals), len(codes)))
     place = 1
     for number, (code, feature) in enumerate(zip(codes, design.features, strict=True)):
@@ -105,20 +110,22 @@ def chained(won: Floats, lost: Floats, ends: Ints, horizons: Ints) -> Probabilit
     left = -np.log1p(-np.minimum(won + lost, 1 - 1e-12))
     share = np.divide(won, won + lost, out=np.zeros_like(won), where=won + lost > 0)
     begin = np.append(0, ends[:-1])
+    within = np.minimum(np.searchsorted(ends, horizons), len(ends) - 1)
     size = (len(won), len(horizons))
     result = Probabilities(np.zeros(size), np.zeros(size))
-    for place, horizon in enumerate(horizons):
-        alive = np.ones(len(won))
-        for k in range(len(ends)):
-            length = ends[k] - begin[k]
-            passed = (int(horizon) - begin[k]) / length
-            passed = max(passed if k == len(ends) - 1 else min(passed, 1.0), 0.0)
-            if passed == 0:
-                break
+    # What is so by the end of an interval is the same for all later horizons.
+    alive, wins, losses = np.ones(len(won)), np.zeros(len(won)), np.zeros(len(won))
+    for k in range(int(within.max(initial=-1)) + 1):
+        for place in np.flatnonzero((within == k) & (horizons != ends[k])):
+            passed = max((horizons[place] - begin[k]) / (ends[k] - begin[k]), 0.0)
             closed = alive * -np.expm1(-passed * left[:, k])
-            result.won[:, place] += closed * share[:, k]
-            result.lost[:, place] += closed * (1 - share[:, k])
-            alive = alive * np.exp(-passed * left[:, k])
+            result.won[:, place] = wins + closed * share[:, k]
+            result.lost[:, place] = losses + closed * (1 - share[:, k])
+        closed = alive * -np.expm1(-left[:, k])
+        wins, losses = wins + closed * share[:, k], losses + closed * (1 - share[:, k])
+        alive = alive * np.exp(-left[:, k])
+        for place in np.flatnonzero(horizons == ends[k]):
+            result.won[:, place], result.lost[:, place] = wins, losses
     return result
 
 

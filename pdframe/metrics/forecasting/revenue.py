@@ -22,8 +22,8 @@ from pdframe.metrics.forecasting.cells import Cells
 from pdframe.metrics.forecasting.draws import (
     TIMES,
     VALUES,
+    Streams,
     common_factors,
-    generator,
     recentred,
 )
 from pdframe.metrics.forecasting.money import Money, rounded, units_for
@@ -68,6 +68,10 @@ class Revenue:
     rate: float = 1.0
     # Not those of a copy with other chances: `replace` makes a new dictionary.
     _hazards: dict[float, Floats] = field(default_factory=dict, init=False, repr=False)
+
+    def by(self, fitted: Fitted, known: Known) -> Revenue:
+        """Return the forecast of another method, from what this one was made of."""
+        return replace(self, chance=won_by(fitted, open_deals(known), self.cells))
 
     def from_open(self) -> Ints:
         """Return the expected revenue of each open deal (rows) in each cell (columns)."""
@@ -141,19 +145,20 @@ class Revenue:
         hazards = self._hazards[common_sd]
         worth, offset = self.worth, self.cells.period * draws
         flat = result.reshape(shape[0], -1)
-        time = np.empty(draws)
+        times, values = Streams(seed, TIMES), Streams(seed, VALUES)
+        time, uniform = np.empty(draws), np.empty(draws, np.float32)
         for deal in np.flatnonzero(
             (hazards[:, -1] > 0) & ((worth.value != 0) | (worth.changes > 0))
         ).tolist():
             hazard, key = hazards[deal], int(self.open_deal[deal])
-            generator(seed, TIMES, key).standard_exponential(out=time)
+            times.of(key).standard_exponential(out=time)
             np.multiply(time, inverse, out=time)
             won = np.flatnonzero(time < hazard[-1])
             place = offset[np.searchsorted(hazard, time[won], side="right")] + won
             own = flat[0 if group is None else group[deal]]
             if worth.changes[deal] > 0:
-                uniform = generator(seed, VALUES, key).random(draws, np.float32)[won]
-                own[place] += worth.drawn(deal, uniform.astype(np.float64))
+                values.of(key).random(out=uniform, dtype=np.float32)
+                own[place] += worth.drawn(deal, uniform[won].astype(np.float64))
             else:
                 own[place] += worth.value[deal]
         return result

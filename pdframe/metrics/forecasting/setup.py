@@ -24,13 +24,12 @@ from pdframe.metrics.forecasting._checks import (
 )
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
-from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.cells import Cells, cells_between
 from pdframe.metrics.forecasting.common_sd import CommonSd, PastTotals, estimate
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.learned import Learned
 from pdframe.metrics.forecasting.money import Money
-from pdframe.metrics.forecasting.revenue import Revenue, open_deals, revenue_of
+from pdframe.metrics.forecasting.revenue import Revenue, open_deals
 from pdframe.metrics.forecasting.winning_values import Prospects, WinningValues
 
 Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
@@ -102,8 +101,6 @@ class MonthTotals:
 
     Parameters
     ----------
-    cells
-        The months; the first one may be partly over.
     mean
         Expected revenue of each.
     draws
@@ -112,7 +109,6 @@ class MonthTotals:
         The common factor that was used.
     """
 
-    cells: Cells
     mean: Floats
     draws: Floats
     spread: CommonSd
@@ -125,31 +121,25 @@ def months_after(known: Known, months: int) -> Cells:
     return cells_between(known.as_of, ending(last, known.tz, "months"), Frequency("M"), known.tz)
 
 
-def month_totals(
-    known: Known, fitted: Fitted, past: PastTotals, money: Money, months: int, draws: int
-) -> MonthTotals:
-    """Forecast the months after `known.as_of`, the one that is partly over counted as a month.
+def month_totals(known: Known, revenue: Revenue, past: PastTotals, draws: int) -> MonthTotals:
+    """Forecast the months after `known.as_of`.
 
     Parameters
     ----------
-    known, fitted
-        What is known, and a method that has learned from it.
+    known, revenue
+        What is known, and what follows of `months_after` it.
     past
         What was expected earlier; one object serves all times of an account.
-    money
-        Converts values.
-    months, draws
+    draws
         How many.
     """
-    cells = months_after(known, months)
-    revenue = revenue_of(known, fitted, cells, money, WinningValues.fit(known, money))
     spread = estimate(known, past)
-    won = np.zeros(len(cells), np.int64)
+    won = np.zeros(len(revenue.cells), np.int64)
     won[0] = revenue.won.sum()
     opened, new = revenue.drawn(draws, past.seed, spread.value)
     mean = won + revenue.from_open().sum(axis=0) + revenue.from_new().sum(axis=0)
     total = won[:, None] + opened[0] + new[0]
-    return MonthTotals(cells, mean / revenue.units, total / revenue.units, spread)
+    return MonthTotals(mean / revenue.units, total / revenue.units, spread)
 
 
 def set_up(

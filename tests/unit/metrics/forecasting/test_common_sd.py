@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdframe.metrics.forecasting.common_sd import Expected, estimate, responses
+from pdframe.metrics.forecasting import common_sd
+from pdframe.metrics.forecasting._method import Fitted
+from pdframe.metrics.forecasting.arrivals import new_wins
+from pdframe.metrics.forecasting.common_sd import Expected, PastTotals, Then, estimate, responses
+from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.methods import METHODS
+from tests.helpers.forecast_frames import past as of_past
 from tests.helpers.forecast_totals import BEGIN
 
 
@@ -125,3 +131,39 @@ def test_wins_grow_by_the_response_as_the_hazards_do() -> None:
     new.created = np.zeros(3)
     rare = responses(chance * 1e-6, new)  # type: ignore[arg-type]
     assert rare == pytest.approx(np.ones(3))
+
+
+class Counted:
+    """A method that remembers when it was fitted."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self._method = name, METHODS[name]
+        self.times: list[int] = []
+
+    def fit(self, known: Known, seed: int) -> Fitted:
+        self.times.append(known.as_of)
+        return self._method.fit(known, seed)
+
+
+def test_methods_that_share_what_was_known_estimate_what_each_does_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = Known.at(*of_past(400), "2026-06-30")
+    names = ("aalen-johansen", "constant")
+    alone = [estimate(known, PastTotals(METHODS[name], 0)) for name in names]
+    counted: list[int] = []
+    monkeypatch.setattr(
+        common_sd, "new_wins", lambda *a: (counted.append(a[0].as_of), new_wins(*a))[1]
+    )
+    then: dict[int, Then] = {}
+    methods = [Counted(name) for name in names]
+    pasts = [PastTotals(method, 0, then) for method in methods]
+    # The beginning of a half year, at which they would be fitted.
+    at = int(pd.Timestamp("2026-01-01", tz="UTC").value // 1_000) - 1
+    for each in pasts:
+        each.learn(at, each.method.fit(known.before(at), 0))
+    assert [estimate(known, each) for each in pasts] == alone
+    assert alone[0].estimated
+    assert alone[0].value != alone[1].value
+    assert len(counted) == len(set(counted)) == len(then) >= alone[0].cutoffs
+    assert all(method.times.count(at) == 1 < len(method.times) for method in methods)

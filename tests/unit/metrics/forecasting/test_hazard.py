@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from pdframe.metrics._columns import NO_ID
 from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals, Probabilities
-from pdframe.metrics.forecasting._logistic import fit_logistic, linear, solve
+from pdframe.metrics.forecasting._logistic import _Rows, fit_logistic, linear, solve
 from pdframe.metrics.forecasting.aalen_johansen import Chain
 from pdframe.metrics.forecasting.aalen_johansen import _shrunk as shrunk
 from pdframe.metrics.forecasting.blend import blended, interpolated, rising
@@ -40,6 +40,28 @@ def test_half_an_interval_has_half_of_its_cumulative_hazard():
     result = chained(won, lost, np.array([30 * DAY]), np.array([15, 30, 60]) * DAY)
     # .64 remain after 30 days, so .8 after 15, and .64 squared after 60.
     assert result.won[0] == pytest.approx([0.2, 0.36, 1 - 0.64**2])
+
+
+def test_a_horizon_among_others_is_that_of_all_its_intervals_to_the_last_bit():
+    rng = np.random.default_rng(11)
+    won, lost = rng.random((2, 50, 4)) * 0.9
+    lost[:5, 1], won[:5, 1], won[5, 2] = 0.0, 0.0, 1.0
+    ends = np.array([10, 20, 45, 80]) * DAY
+    horizons = np.array([45, 3, 80, 10, 20, 33, 79, 200, 0]) * DAY
+    result = chained(won, lost, ends, horizons)
+    rest = (1 - won) * lost
+    left = -np.log1p(-np.minimum(won + rest, 1 - 1e-12))
+    share = np.divide(won, won + rest, out=np.zeros_like(won), where=won + rest > 0)
+    for place, horizon in enumerate(horizons.tolist()):
+        alive, wins, losses = np.ones(50), np.zeros(50), np.zeros(50)
+        for k, (begin, end) in enumerate(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)):
+            passed = max((horizon - begin) / (end - begin), 0.0)
+            passed = passed if k == 3 else min(passed, 1.0)
+            closed = alive * -np.expm1(-passed * left[:, k])
+            wins, losses = wins + closed * share[:, k], losses + closed * (1 - share[:, k])
+            alive = alive * np.exp(-passed * left[:, k])
+        assert result.won[:, place].tobytes() == wins.tobytes()
+        assert result.lost[:, place].tobytes() == losses.tobytes()
 
 
 def test_a_chain_is_the_power_of_its_matrix():
@@ -141,6 +163,62 @@ def test_sums_by_case_change_nothing():
     np.testing.assert_allclose(
         fit_logistic(codes, *how, (case, by_case)), fit_logistic(codes, *how), atol=1e-9
     )
+
+
+@pytest.mark.parametrize("levels", [[3, 2, 4, 5], [16, 15, 4, 2], [300, 3, 2, 270]])
+def test_sums_by_pairs_are_those_of_the_rows_in_their_order_to_the_last_bit(levels: list[int]):
+    rng = np.random.default_rng(12)
+    case = np.sort(rng.integers(0, 60, 400))
+    by_case = [rng.integers(0, count, 60) for count in levels[:2]]
+    codes = [*(code[case] for code in by_case), *(rng.integers(0, n, 400) for n in levels[2:])]
+    weight, residual = rng.random(400), rng.standard_normal(400)
+    rows = _Rows.of(codes, levels, (case, by_case))
+    start = [1, *(1 + np.cumsum(levels)).tolist()]
+    hessian, gradient = np.zeros((start[-1], start[-1])), np.zeros(start[-1])
+    hessian[0, 0], gradient[0] = weight.sum(), residual.sum()
+    of_case = np.zeros(60)
+    for row in range(400):
+        of_case[case[row]] += weight[row]
+        places = [first + code[row] for first, code in zip(start, codes, strict=False)]
+        for i, one in enumerate(places):
+            gradient[one] += residual[row]
+            hessian[one, one] += weight[row]
+            for other in places[:i] if i > 1 else ():
+                hessian[one, other] += weight[row]
+    for number, total in enumerate(of_case):
+        hessian[start[1] + by_case[1][number], 1 + by_case[0][number]] += total
+    hessian[0, 1:] = np.diag(hessian)[1:]
+    lower = np.tril(hessian, -1)
+    lower[1:, 0] = hessian[0, 1:]
+    hessian = lower + lower.T + np.diag(np.diag(hessian))
+    own = rows.sums(weight, residual)
+    assert own[0].tobytes() == hessian.tobytes()
+    assert own[1].tobytes() == gradient.tobytes()
+    effects = rng.standard_normal(start[-1])
+    assert rows.linear(effects).tobytes() == linear(effects, codes, levels).tobytes()
+
+
+def test_elimination_is_gauss_s_row_by_row_to_the_last_bit():
+    rng = np.random.default_rng(13)
+    root = rng.standard_normal((25, 25))
+    matrix = np.einsum("ik,jk->ij", root, root) + np.eye(25)
+    # A level without a row.
+    matrix[7], matrix[:, 7], matrix[7, 7] = 0.0, 0.0, 4.0
+    right = rng.standard_normal(25)
+    own = solve(matrix, right)
+    left, rest = matrix.tolist(), right.tolist()
+    for k in range(25):
+        for i in range(k + 1, 25):
+            factor = left[i][k] / left[k][k]
+            rest[i] -= factor * rest[k]
+            for j in range(k + 1, 25):
+                left[i][j] -= factor * left[k][j]
+    result = np.array(rest)
+    for k in reversed(range(25)):
+        beyond = (np.array(left[k][k + 1 :]) * result[k + 1 :]).sum()
+        result[k] = (result[k] - beyond) / left[k][k]
+    assert own.tobytes() == result.tobytes()
+    np.testing.assert_allclose(matrix @ own, right, atol=1e-9)
 
 
 def test_intervals_after_a_landmark_count_where_they_are_over():

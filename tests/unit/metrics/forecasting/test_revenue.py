@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 
 from pdframe.metrics.forecasting.common_sd import chance_wins
-from pdframe.metrics.forecasting.draws import common_factors, recentred
+from pdframe.metrics.forecasting.draws import (
+    VALUES,
+    Streams,
+    common_factors,
+    generator,
+    recentred,
+)
 from pdframe.metrics.forecasting.revenue import Revenue
 from pdframe.metrics.forecasting.setup import quantiles
 from tests.helpers.forecast_totals import UNITS, like, months, revenue
@@ -32,6 +38,16 @@ def test_three_deals_as_the_definition_says() -> None:
     assert quantiles(total(deals)).tolist() == [[100 * UNITS, 250 * UNITS, 450 * UNITS]]
     assert drawn.mean() == pytest.approx(225, abs=3 * 127.77 / DRAWS**0.5)
     assert drawn.std() == pytest.approx(127.77, rel=0.02)
+
+
+def test_a_stream_gives_each_key_the_numbers_of_a_generator_of_its_own() -> None:
+    streams = Streams(-3, VALUES)
+    for key in (1, 2**63 + 5, -7, 0, 1):
+        own, new = streams.of(key), generator(-3, VALUES, key)
+        assert own.random(3, np.float32).tobytes() == new.random(3, np.float32).tobytes()
+        assert own.standard_exponential(50).tobytes() == new.standard_exponential(50).tobytes()
+        # Half of a word is left over, and none of it belongs to the next key.
+        own.random(1, np.float32)
 
 
 def every_outcome(chance: NDArray[np.float64], value: NDArray[np.float64]) -> Exact:
