@@ -26,7 +26,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import storage_schema, to_frame
 from pdframe.metrics._notes import note
-from pdframe.metrics._periods import frequency, known_by
+from pdframe.metrics._periods import frequency, known_by, letter_of
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting.issued import issued_rows
 from pdframe.metrics.forecasting.issued import track_record as compared
@@ -161,6 +161,7 @@ def forecast(
     >>> whole["period"].dt.to_period("Q").astype(str).to_list()
     ['2026Q3']
     """
+    freq = letter_of(freq)
     if freq is not None:
         frequency(freq, fiscal_start)
     if isinstance(seed, int) and not -(2**63) <= seed < 2**63:

@@ -1,4 +1,4 @@
-"""Times in words in every metric: "today", "last month", "7 days ago".
+"""Times and lengths of periods in words in every metric: "today", "last month", "quarter".
 
 A metric reads no clock. A frame of an account says in `attrs["today"]` on which day it was loaded,
 results pass that on, and words count from the latest of these days.
@@ -16,6 +16,7 @@ import pandas as pd
 
 from pdframe._relative_times import absolute, is_counted
 from pdframe.errors import ArgumentError
+from pdframe.metrics._periods import letter_of
 
 TODAY = "today"
 """The key of `attrs`."""
@@ -24,20 +25,19 @@ Metric = TypeVar("Metric", bound=Callable[..., Any])
 
 
 def counting_from_today(metric: Metric) -> Metric:
-    """Return a metric that also takes times in words, and whose result says what today is."""
+    """Return a metric that also takes times and lengths of periods in words, and whose result says
+    what today is.
+    """
     names = list(inspect.signature(metric).parameters)
 
     @functools.wraps(metric)
     def call(*args: Any, **given: Any) -> Any:
         today = _today([*args, *given.values()])
-        if today is not None:
-            args = (
-                tuple(
-                    _counted(value, name, today) for value, name in zip(args, names, strict=False)
-                )
-                + args[len(names) :]
-            )
-            given = {name: _counted(value, name, today) for name, value in given.items()}
+        args = (
+            *(_read(value, name, today) for value, name in zip(args, names, strict=False)),
+            *args[len(names) :],
+        )
+        given = {name: _read(value, name, today) for name, value in given.items()}
         result = metric(*args, **given)
         if today is not None:
             for frame in result if isinstance(result, tuple) else (result,):
@@ -60,12 +60,16 @@ def _today(arguments: Iterable[object]) -> date | None:
     return max(days, default=None)
 
 
-def _counted(value: Any, name: str, today: date) -> Any:
-    """Return an argument with its times in words as days and periods."""
-    if name not in _TIMES:
+def _read(value: Any, name: str, today: date | None) -> Any:
+    """Return an argument with its times in words as days and periods, its length of periods as
+    their letter.
+    """
+    if name == "freq":
+        return letter_of(value)
+    if today is None or name not in _TIMES:
         return value
     if name == "cutoffs" and isinstance(value, list | tuple):
-        return [_counted(each, name, today) for each in value]
+        return [_read(each, name, today) for each in value]
     if not (isinstance(value, str) and is_counted(value)):
         return value
     if value.strip().casefold() == "now":
