@@ -444,7 +444,9 @@ def refresh_fields(account: Connected, name: str, refresh: Refresh) -> bool:
 
 def _as_list(columns: Sequence[str]) -> list[str]:
     if isinstance(columns, str | bytes):
-        raise ArgumentError(f"columns must be a list of names: columns=[{columns!r}].")
+        names = columns.split(",") if isinstance(columns, str) else [columns]
+        written = ", ".join(repr(name.strip()) for name in names)
+        raise ArgumentError(f"columns must be a list of names: columns=[{written}].")
     try:
         listed = list(columns)
     except TypeError:
