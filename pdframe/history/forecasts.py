@@ -21,7 +21,7 @@ from pdframe._relative_times import absolute, is_counted
 from pdframe._warnings import collect_warnings, deferred_warnings
 from pdframe.cache.issued_forecasts import IssuedForecasts
 from pdframe.cache.messages import UNANSWERED, suggest_cache
-from pdframe.cache.server_clock import days_of, server_now
+from pdframe.cache.server_clock import attrs_of, server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import storage_schema, to_frame
@@ -224,7 +224,7 @@ def forecast(
             fiscal_start=fiscal_start,
             step=lambda: tick(1),
         )
-    result.attrs |= days_of(self._store, tz)
+    result.attrs |= attrs_of(self._store, tz)
     notes += result.attrs.get("notes", [])
     if as_of is None and self._store.is_read_only:
         notes.append("The cache is read-only, so this forecast is not kept for track_record().")
@@ -330,7 +330,7 @@ def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame
     deals = _with_names(self, deals, _grouped_by(issued), refresh)
     now = _known_until(self._store, deals, visits, history)
     record, notes = compared(issued, deals, visits, stages, as_of=now, history=history)
-    record.attrs |= days_of(self._store, self.tz)
+    record.attrs |= attrs_of(self._store, self.tz)
     return note(record, notes, "track_record")
 
 

@@ -226,6 +226,37 @@ def test_an_argument(
     assert not [*tmp_path.iterdir()]
 
 
+def test_frames_of_two_accounts(
+    account: sandbox.SandboxAccount, deals: pd.DataFrame, tmp_path: Path
+) -> None:
+    """The figure was that of deals which have the same ids by chance."""
+    with sandbox.connect(seed=4, deals=20, burst=100_000, progress=False) as other:
+        for call in (
+            "metrics.deal_aging(deals, other.stage_visits(), other.stages(), as_of='2026-06-30')",
+            "metrics.mrr_lines(other.deal_products(), deals=deals)",
+            "metrics.renewals(metrics.mrr_lines(other.deal_products(), other.deals()), deals,"
+            " as_of='2026-06-30', within='90D')",
+        ):
+            said = answer(call, deals=deals, other=other)
+            assert "'showcase-seed3-60'" in said
+            assert "'showcase-seed4-20'" in said
+            assert said.endswith("Pass frames of one account.")
+        # Frames of all accounts have one column more, and belong together.
+        both = pd.concat([deals, other.deals()], keys=["north", "south"], names=["account"])
+        both = both.reset_index("account").reset_index(drop=True).assign(id=range(len(both)))
+        rates = metrics.win_rate(both, since="2023", until="2026", by="account")
+        assert rates["account"].tolist() == ["north", "south"]
+    # Another user of the company, or another cache of it, is no other account.
+    with pdframe.connect(
+        base_url=account.server.url,
+        api_token=account.server.token,
+        cache_dir=tmp_path,
+        progress=False,
+    ) as same:
+        stages = same.stages()
+    assert len(metrics.deal_aging(deals, account.stage_visits(), stages, as_of="2026-06-30")) > 0
+
+
 def test_the_selections_that_are_named_select(
     account: sandbox.SandboxAccount, deals: pd.DataFrame, true_deals: pd.DataFrame
 ) -> None:
