@@ -346,7 +346,13 @@ def _frame_hint(
     }
     for frame_name, frame in frames.items():
         if name in getattr(frame, "columns", ()):
-            return f"Select rows first: {_selection(frame_name, name, given[name])}."
+            # A name is compared with no id: without its column, the id is to be filled in.
+            named = f"{name.removesuffix('_id')}_name"
+            by_name = name.endswith("_id") and isinstance(given[name], str)
+            if by_name and named in frame.columns:
+                return f"Select rows first: {_selection(frame_name, named, given[name])}."
+            shown = ... if by_name else given[name]
+            return f"Select rows first: {_selection(frame_name, name, shown)}."
         column = _in_words(name, given[name], getattr(frame, "columns", ()))
         if column is not None and column in getattr(frame, "columns", ()):
             return f"Select rows first: {_selection(frame_name, column, given[name])}."

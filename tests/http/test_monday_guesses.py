@@ -173,6 +173,15 @@ def test_a_name_of_a_module(name: str, leads_to: str) -> None:
             "Select rows first: deals[deals['owner_name'] == 'Grace Lee'].",
         ),
         (
+            "metrics.win_rate(deals, since='2026', until='2026', owner_id='Grace Lee')",
+            "Select rows first: deals[deals['owner_name'] == 'Grace Lee'].",
+        ),
+        (
+            "metrics.stage_survival(account.stage_visits(), account.stages(),"
+            " as_of='2026-06-30', pipeline_id='New business')",
+            "Select rows first: visits[visits['pipeline_id'] == ...].",
+        ),
+        (
             "metrics.win_rate(deals, since='2026', until='2026', by=deals['owner_name'])",
             "by must be the name of a column, not its values: by='owner_name'.",
         ),
