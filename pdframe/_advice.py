@@ -51,6 +51,7 @@ _PATHS = {"report": "'report.html'", "export": "'bi'"}
 _TIMES = frozenset({"since", "until", "after", "before", "start", "end", "date", "freq", "as_of"})
 _COUNTS = frozenset({"limit", "n", "top", "head", "rows", "max_rows", "nrows", "size"})
 _PERIODS = frozenset({"period", "window", "between", "dates", "month", "quarter", "year"})
+_LOOKS = frozenset({"figsize", "size", "width", "height", "dpi", "figure", "fig"})
 _FILTERS = frozenset({"filter", "filter_id", "where", "query", "id", "ids"})
 # What people call a row's owner, list or address -> the column that such text is compared with, and
 # the column that the table must have for it.
@@ -96,6 +97,12 @@ _OF_FUNCTION = {
     ("compare", "period"): "It compares methods of forecasts. Of two periods, compute each:"
     " sales_by_period(deals, since='2026-Q1', until='2026-Q1'), and the same of the other.",
     **{
+        ("report", name): "It is of all deals: account.dashboard() shows those of a pipeline, owner"
+        " or custom field."
+        for name in ("owner", "by", "pipeline", "pipeline_id", "deals")
+    },
+    ("report", "currency"): "Pass rates=metrics.ecb_rates({value}).",
+    **{
         ("fields", name): "Select rows: fields = account.fields('deals'), then"
         " fields[fields['is_custom']]."
         for name in ("custom", "is_custom", "custom_only")
@@ -112,6 +119,7 @@ _OF_FUNCTION = {
     " by='org_name', rates=...).nlargest(10, 'won_value').",
 }
 # Loaders of what is known of all deals, and their column of deals.
+_STATUSES = frozenset({"open", "won", "lost", "completed", "canceled"})
 _RECORDS = dict.fromkeys(("deal_history", "stage_visits"), "deal_id")
 # Of `difflib`, where 1 is the same.
 _TYPO, _ALIKE = 0.8, 0.6
@@ -288,6 +296,8 @@ def _problem(
             hint = f"Did you mean {either(close)}?"
         elif columns:
             hint = _loader_hint(function.__name__, name, value, columns)
+        elif name in _LOOKS and "ax" in own:
+            hint = "Pass axes: figure, ax = plt.subplots(figsize=(8, 4)), then ax=ax."
         elif name in _PERIODS and {"since", "until"} <= {*own}:
             period = shown if isinstance(value, str) else _EXAMPLES["since"]
             hint = f"Name the period as its first and its last: since={period}, until={period}."
@@ -304,8 +314,8 @@ def _problem(
         named = [name for name in own if name not in by_place]
         rest = f" Write the name of each: {', '.join(f'{name}=' for name in named)}."
         taken = f"{most} argument{'' if most == 1 else 's'}" if most else "no argument"
-        if not most and type(args[is_method]) is int:
-            rest = _one_record(function.__name__, args[is_method], columns) or rest
+        if not most:
+            rest = _selected(function.__name__, args[is_method], columns) or rest
         return f"{called} takes {taken} without a name.{rest if named or not most else ''}"
     filled = {*by_place[: len(args)], *given}
     missing = [
@@ -400,13 +410,18 @@ def _shown(value: object) -> str:
     return repr(value) if isinstance(value, str | int | float) and len(repr(value)) < 40 else "..."
 
 
-def _one_record(called: str, number: int, columns: Collection[str]) -> str:
-    """Return how to select what belongs to one id, which a loader of all does not take."""
-    column = _RECORDS.get(called, "id" if "id" in columns else None)
-    if column is None:
+def _selected(called: str, value: object, columns: Collection[str]) -> str:
+    """Return how to select what belongs to one id or status, which a loader of all does not take;
+    empty where the value is neither.
+    """
+    column, card = _RECORDS.get(called, "id" if "id" in columns else None), ""
+    if isinstance(value, str) and value in _STATUSES and "status" in columns:
+        column = "status"
+    elif type(value) is not int or column is None:
         return ""
-    card = f" account.deal({number}) shows that deal." if called in ("deals", *_RECORDS) else ""
-    selection = _selection(called, column, number)
+    elif called in ("deals", *_RECORDS):
+        card = f" account.deal({value}) shows that deal."
+    selection = _selection(called, column, value)
     return f" Select rows: {called} = account.{called}(), then {selection}.{card}"
 
 
