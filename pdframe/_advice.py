@@ -51,7 +51,7 @@ _PATHS = {"report": "'report.html'", "export": "'bi'"}
 _TIMES = frozenset({"since", "until", "after", "before", "start", "end", "date", "freq", "as_of"})
 _COUNTS = frozenset({"limit", "n", "top", "head", "rows", "max_rows", "nrows", "size"})
 _PERIODS = frozenset({"period", "window", "between", "dates", "month", "quarter", "year"})
-_LOOKS = frozenset({"figsize", "size", "width", "height", "dpi", "figure", "fig"})
+_OF_FIGURES = frozenset({"figsize", "size", "width", "height", "dpi", "figure", "fig"})
 _FILTERS = frozenset({"filter", "filter_id", "where", "query", "id", "ids"})
 # What people call a row's owner, list or address -> the column that such text is compared with, and
 # the column that the table must have for it.
@@ -296,7 +296,7 @@ def _problem(
             hint = f"Did you mean {either(close)}?"
         elif columns:
             hint = _loader_hint(function.__name__, name, value, columns)
-        elif name in _LOOKS and "ax" in own:
+        elif name in _OF_FIGURES and "ax" in own:
             hint = "Pass axes: figure, ax = plt.subplots(figsize=(8, 4)), then ax=ax."
         elif name in _PERIODS and {"since", "until"} <= {*own}:
             period = shown if isinstance(value, str) else _EXAMPLES["since"]
