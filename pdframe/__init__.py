@@ -9,6 +9,7 @@ methods of an account load frames.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from pdframe import errors
@@ -57,7 +58,31 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_LAZY_NAMES[name]), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module 'pdframe' has no attribute {name!r}")
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> AttributeError:
+    """Return the error for a name that does not exist, with what was probably meant."""
+    said = f"module 'pdframe' has no attribute {name!r}"
+    if name.startswith("_"):
+        return AttributeError(said)
+    from pdframe._advice import did_you_mean
+
+    # Whoever has an account or has computed something has these: a typo alone imports nothing.
+    of_account = getattr(sys.modules.get("pdframe.account"), "Account", object)
+    of_metrics = getattr(sys.modules.get("pdframe.metrics"), "__all__", ())
+    if hasattr(of_account, name):
+        hint = f"It is of an account: account = pdframe.connect(), then account.{name}."
+    elif name in of_metrics:
+        hint = f"It is pdframe.metrics.{name}."
+    else:
+        hint = did_you_mean(name, __all__) or (
+            "pdframe.connect() and pdframe.sandbox.connect() open an account, whose methods load"
+            " tables; pdframe.metrics computes, pdframe.plot draws."
+        )
+    error = errors.UnknownNameError(f"{said}. {hint}")
+    error.name = name
+    return error
 
 
 def __dir__() -> list[str]:

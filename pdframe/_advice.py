@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -41,11 +42,16 @@ _EXAMPLES = SOURCES | {
     "within": "'90D'",
     "horizons": "'90D'",
     "ids": "[1, 2]",
+    "id": "17",
+    "to": "'EUR'",
+    "rates": "metrics.ecb_rates()",
 }
 _PATHS = {"report": "'report.html'", "export": "'bi'"}
 # Keywords that people try on a loader, which always loads the table.
 _TIMES = frozenset({"since", "until", "after", "before", "start", "end", "date", "freq", "as_of"})
 _COUNTS = frozenset({"limit", "n", "top", "head", "rows", "max_rows", "nrows", "size"})
+_PERIODS = frozenset({"period", "window", "between", "dates", "month", "quarter", "year"})
+_OF_FIGURES = frozenset({"figsize", "size", "width", "height", "dpi", "figure", "fig"})
 _FILTERS = frozenset({"filter", "filter_id", "where", "query", "id", "ids"})
 # What people call a row's owner, list or address -> the column that such text is compared with, and
 # the column that the table must have for it.
@@ -71,7 +77,7 @@ _MORE_NAMES = frozenset({"org_name", "person_name"})
 _OF_RESULT = {
     **{
         name: f"It computes every {name}: select rows of the result:"
-        f" result[result['{column}'] == {{value!r}}]."
+        f" result[result['{column}'] == {{value}}]."
         for name, column in (
             ("stage", "stage"),
             ("customer", "customer_name"),
@@ -84,15 +90,42 @@ _OF_RESULT = {
     ),
     **dict.fromkeys(("limit", "top", "head"), "It has no limit: result.head(10)."),
 }
-# Of one metric alone.
-_OF_METRIC = {
+# Of one function alone.
+_OF_FUNCTION = {
+    ("deals", "as_of"): "account.as_of({value}) returns the deals as they were then.",
+    ("renewals", "days"): "Write within='90D', or within='next quarter'.",
+    ("compare", "period"): "It compares methods of forecasts. Of two periods, compute each:"
+    " sales_by_period(deals, since='2026-Q1', until='2026-Q1'), and the same of the other.",
+    **{
+        ("report", name): "It is of all deals: account.dashboard() shows those of a pipeline, owner"
+        " or custom field."
+        for name in ("owner", "by", "pipeline", "pipeline_id", "deals")
+    },
+    ("report", "currency"): "Pass rates=metrics.ecb_rates({value}).",
+    **{
+        ("fields", name): "Select rows: fields = account.fields('deals'), then"
+        " fields[fields['is_custom']]."
+        for name in ("custom", "is_custom", "custom_only")
+    },
+    **{
+        (name, "freq"): f"It has one row a month: {hint}"
+        for name, hint in (
+            ("mrr_schedule", "of a quarter, keep its last month."),
+            ("mrr_movements", "add the movements of a quarter up."),
+        )
+    },
     ("top_customers", "by"): "It ranks customers by MRR. By won value:"
     " sales_by_period(account.deals(names=True), since='2026', until='2026', freq='Y',"
     " by='org_name', rates=...).nlargest(10, 'won_value').",
 }
+# Loaders of what is known of all deals, and their column of deals.
+_STATUSES = frozenset({"open", "won", "lost", "completed", "canceled"})
+_RECORDS = dict.fromkeys(("deal_history", "stage_visits"), "deal_id")
 # Of `difflib`, where 1 is the same.
 _TYPO, _ALIKE = 0.8, 0.6
 _FEWEST_SIGNS = 3
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_MOST_NAMES = 3  # in an example of a call
 
 
 def nearest(wanted: str, names: Iterable[str], count: int = 3) -> list[str]:
@@ -246,22 +279,28 @@ def _problem(
     many = inspect.Parameter.VAR_POSITIONAL
     without = [name for name in given if name in parameters and parameters[name].kind is many]
     if without:
-        written = ", ".join(map(repr, _listed(given[without[0]])))
+        written = listed(given[without[0]])
         return f"{called} takes {without[0]} without a name: {function.__name__}(..., {written})."
     unknown = [name for name in given if name not in parameters]
     if unknown:
         name, value = unknown[0], given[unknown[0]]
         close = nearest(name, own)
-        if (function.__name__, name) in _OF_METRIC:
-            hint = _OF_METRIC[function.__name__, name]
+        shown = _shown(value)
+        if (function.__name__, name) in _OF_FUNCTION:
+            hint = _OF_FUNCTION[function.__name__, name].format(value=shown)
         elif not columns and "n" not in own and name in _OF_RESULT:
-            hint = _OF_RESULT[name].format(value=value)
+            hint = _OF_RESULT[name].format(value=shown)
         elif columns and (name in columns or _in_words(name, value, columns)):
             hint = _loader_hint(function.__name__, name, value, columns)
         elif close:
             hint = f"Did you mean {either(close)}?"
         elif columns:
             hint = _loader_hint(function.__name__, name, value, columns)
+        elif name in _OF_FIGURES and "ax" in own:
+            hint = "Pass axes: figure, ax = plt.subplots(figsize=(8, 4)), then ax=ax."
+        elif name in _PERIODS and {"since", "until"} <= {*own}:
+            period = shown if isinstance(value, str) else _EXAMPLES["since"]
+            hint = f"Name the period as its first and its last: since={period}, until={period}."
         else:
             hint = _frame_hint(unknown[0], given, args, own)
         return f"{called} has no argument {unknown[0]!r}. {hint}"
@@ -275,22 +314,36 @@ def _problem(
         named = [name for name in own if name not in by_place]
         rest = f" Write the name of each: {', '.join(f'{name}=' for name in named)}."
         taken = f"{most} argument{'' if most == 1 else 's'}" if most else "no argument"
-        return f"{called} takes {taken} without a name.{rest if named else ''}"
+        if not most:
+            rest = _selected(function.__name__, args[is_method], columns) or rest
+        return f"{called} takes {taken} without a name.{rest if named or not most else ''}"
     filled = {*by_place[: len(args)], *given}
     missing = [
         name
         for name, parameter in parameters.items()
         if parameter.default is inspect.Parameter.empty
-        and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        and parameter.kind not in _ANY_NUMBER
         and name not in filled
     ]
+    if missing == ["until"] and "since" in given:
+        written = f"since={_shown(given['since'])}, until='today'"
+        return f"{called} also needs until. Up to now: {written}."
     if missing:
         return f"{called} also needs {', '.join(missing)}. Write {example_call(function)}."
     return None
 
 
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple | set) else [value]
+def listed(value: Any) -> str:
+    """Return the first names in a list of names, or of whatever holds them, as arguments."""
+    if isinstance(value, str):
+        return repr(value)
+    # A frame lists its columns, which are not what was meant.
+    names = [] if not isinstance(value, Iterable) or hasattr(value, "columns") else value
+    first = [*itertools.islice(names, _MOST_NAMES + 1)]
+    if not first or not all(isinstance(name, str) for name in first):
+        return "..."
+    written = [repr(name) for name in first[:_MOST_NAMES]]
+    return ", ".join([*written, *(["..."] if len(first) > _MOST_NAMES else [])])
 
 
 def _frame_hint(
@@ -303,7 +356,21 @@ def _frame_hint(
     }
     for frame_name, frame in frames.items():
         if name in getattr(frame, "columns", ()):
-            return f"Select rows first: {_selection(frame_name, name, given[name])}."
+            # A name is compared with no id: without its column, the id is to be filled in.
+            named = f"{name.removesuffix('_id')}_name"
+            by_name = name.endswith("_id") and isinstance(given[name], str)
+            if by_name and named in frame.columns:
+                return f"Select rows first: {_selection(frame_name, named, given[name])}."
+            shown = ... if by_name else given[name]
+            return f"Select rows first: {_selection(frame_name, name, shown)}."
+        column = _in_words(name, given[name], getattr(frame, "columns", ()))
+        if column is not None and column in getattr(frame, "columns", ()):
+            return f"Select rows first: {_selection(frame_name, column, given[name])}."
+    column, _ = _IN_WORDS.get(_folded(name), (None, ""))
+    if column is not None and column.endswith("_name") and "by" in own:
+        group = column.removesuffix("_name")
+        selection = _selection("result", column, given[name])
+        return f"It computes one row each with by={group!r}: then {selection}."
     return f"It takes {', '.join(own)}."
 
 
@@ -334,10 +401,28 @@ def _in_words(name: str, value: object, columns: Collection[str]) -> str | None:
 
 
 def _selection(frame: str, column: str, value: object) -> str:
-    shown = repr(value) if isinstance(value, str | int | float) and len(repr(value)) < 40 else "..."
     if column in _LISTS:
-        return f"{frame}[pdframe.has({frame}[{column!r}], {shown})]"
-    return f"{frame}[{frame}[{column!r}] == {shown}]"
+        return f"{frame}[pdframe.has({frame}[{column!r}], {_shown(value)})]"
+    return f"{frame}[{frame}[{column!r}] == {_shown(value)}]"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str | int | float) and len(repr(value)) < 40 else "..."
+
+
+def _selected(called: str, value: object, columns: Collection[str]) -> str:
+    """Return how to select what belongs to one id or status, which a loader of all does not take;
+    empty where the value is neither.
+    """
+    column, card = _RECORDS.get(called, "id" if "id" in columns else None), ""
+    if isinstance(value, str) and value in _STATUSES and "status" in columns:
+        column = "status"
+    elif type(value) is not int or column is None:
+        return ""
+    elif called in ("deals", *_RECORDS):
+        card = f" account.deal({value}) shows that deal."
+    selection = _selection(called, column, value)
+    return f" Select rows: {called} = account.{called}(), then {selection}.{card}"
 
 
 def example_call(function: Callable[..., Any]) -> str:
@@ -347,6 +432,8 @@ def example_call(function: Callable[..., Any]) -> str:
     for name, parameter in parameters.items():
         if name == "self":
             is_method = True
+        elif parameter.kind in _ANY_NUMBER:
+            continue
         elif parameter.default is inspect.Parameter.empty:
             path = _PATHS.get(function.__name__, "...")
             value = path if name == "path" else _EXAMPLES.get(name, "...")
@@ -375,6 +462,7 @@ __all__ = [
     "explain_functions",
     "explain_methods",
     "explained",
+    "listed",
     "nearest",
     "unknown_name",
 ]

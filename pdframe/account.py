@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,14 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pdframe import _overview, metrics
-from pdframe._advice import example_call, explain_methods, explained, unknown_name
+from pdframe._advice import (
+    SOURCES,
+    example_call,
+    explain_methods,
+    explained,
+    nearest,
+    unknown_name,
+)
 from pdframe._connect import connection, digest_of
 from pdframe._overview import FIRST_STEPS, account_html, account_text, cache_lines
 from pdframe._progress import Bars
@@ -61,6 +68,10 @@ _NO_TABLES = {
     "lines": "account.deal_products() has the line items.",
     "line_items": "account.deal_products() has the line items.",
     "subscriptions": "metrics.mrr_lines has them, from account.deal_products().",
+    "schema": "account.fields('deals') lists the columns of a table,"
+    " pdframe.metrics.schema('funnel') those of a metric.",
+    "custom_fields": "account.fields('deals') has them: fields[fields['is_custom']].",
+    "teams": "Teams are not loaded: account.users() has the users.",
     "mrr": "metrics.mrr_lines, then metrics.mrr_schedule; plot.mrr draws it.",
 }
 _MAIN = {
@@ -419,15 +430,16 @@ class Account:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_") or hasattr(type(self), name):
             raise AttributeError(name)
-        hints = dict(_NO_TABLES)
-        if name in metrics.__all__ and name not in hints:
-            metric = getattr(metrics, name)
-            call = example_call(metric) if inspect.isfunction(metric) else name
-            hints[name] = f"It is a metric, which takes frames: pdframe.metrics.{call}."
-        if name not in hints and (sentence := meant(name)):
-            hints[name] = f"pdframe.metrics may answer that: {sentence}"
-        kind = "table or method of an account"
-        raise unknown_name(name, kind, dir(self), hints, groups=_MAIN, every="dir(account)")
+        own = dir(self)
+        hint = _elsewhere(name, own)
+        raise unknown_name(
+            name,
+            "table or method of an account",
+            own,
+            {name: hint} if hint else {},
+            groups=_MAIN,
+            every="dir(account)",
+        )
 
     def _text(self, name: str) -> str | None:
         value = self._me.get(name)
@@ -505,6 +517,34 @@ class Account:
             return self._host, list(FIRST_STEPS)
         lines = cache_lines(Store(self._cache_dir, str(known["key"])))
         return printable(str(known.get("company_name") or self._host)), lines
+
+
+def _elsewhere(name: str, own: Sequence[str]) -> str | None:
+    """Return a sentence for what is no table or method of an account but exists elsewhere, `own`
+    being the names of the account; None where nothing is known.
+    """
+    words = name.casefold()
+    for known in (words, words.partition("_by_")[0]):
+        if known in _NO_TABLES:
+            return _NO_TABLES[known]
+    if name in metrics.__all__:
+        return f"It is a metric{_frames_and_call(name)}."
+    if sentence := meant(name):
+        return f"pdframe.metrics may answer that: {sentence}"
+    close = next(iter(nearest(name, [*own, *metrics.__all__])), None)
+    if close in own or close is None:
+        return None
+    return f"Did you mean the metric {close!r}{_frames_and_call(close)}?"
+
+
+def _frames_and_call(name: str) -> str:
+    """Return how to call a metric, as the rest of a sentence."""
+    metric = getattr(metrics, name)
+    if not inspect.isfunction(metric):
+        return f": pdframe.metrics.{name}"
+    takes_frames = next(iter(inspect.signature(metric).parameters)) in SOURCES
+    which = ", which takes frames" if takes_frames else ""
+    return f"{which}: pdframe.metrics.{example_call(metric)}"
 
 
 explain_methods(

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pyarrow.fs as pafs
 
-from pdframe._advice import did_you_mean
+from pdframe._advice import did_you_mean, listed
 from pdframe._warnings import warn
 from pdframe.bi._inputs import inputs_id, is_fresh
 from pdframe.bi._outputs import MAX_ROWS, DuckdbOutput, FilesOutput, Written
@@ -334,7 +334,10 @@ def check_choice(
     go with the others.
     """
     if layout not in FORMATS:
-        raise ArgumentError(f"layout must be 'tables' or 'star', not {layout!r}.")
+        raise ArgumentError(
+            f"layout must be 'tables' or 'star', not {layout!r}. A star (facts, dimensions, a"
+            " calendar) is what Power BI, Tableau and the like work with."
+        )
     formats = FORMATS[layout]
     if format not in formats:
         known = f"{', '.join(map(repr, formats[:-1]))} or {formats[-1]!r}"
@@ -381,16 +384,17 @@ def _check_options(
 def check_names(tables: Sequence[object]) -> None:
     """Raise `ArgumentError` for a table that does not exist, or is not exported."""
     for name in tables:
-        if isinstance(name, list | tuple | set):
-            code = ", ".join(f'"{one}"' for one in name)
-            raise ArgumentError(f"Name the tables one by one: account.export(path, {code}).")
+        if not isinstance(name, str):
+            raise ArgumentError(
+                f"Name the tables one by one: account.export(path, {listed(name)})."
+            )
         if name in FIELD_LISTS:
             raise ArgumentError(
                 f"{name!r} is metadata and not exported: account.fields({FIELD_LISTS[name]!r})"
                 " returns it."
             )
         if name not in EXPORTABLE:
-            hint = did_you_mean(str(name), EXPORTABLE) or tables_in_short(EXPORTABLE)
+            hint = did_you_mean(name, EXPORTABLE) or tables_in_short(EXPORTABLE)
             raise ArgumentError(f"There is no table {name!r} to export. {hint}")
 
 

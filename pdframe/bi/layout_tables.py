@@ -268,7 +268,8 @@ def plain(
     table = pa.Table.from_pandas(frame, preserve_index=False)
     metadata = json.loads(table.schema.metadata[b"pandas"])
     # Of the load, not of the content: a file that is otherwise the same is not written again.
-    metadata.get("attributes", {}).pop("today", None)
+    for name in ("today", "account"):
+        metadata.get("attributes", {}).pop(name, None)
     columns, shown = [], []
     for place, described in enumerate(metadata["columns"]):
         values = table.column(place)

@@ -45,9 +45,14 @@ def synced(store: Store, table: str) -> datetime | None:
     return manifest.server_time if manifest.server_clock is None else manifest.server_clock[0]
 
 
-def days_of(store: Store, tz: str) -> dict[str, str]:
-    """Return the `attrs` of a frame that is loaded now: the timezone of its days, and today."""
-    return {"tz": tz, "today": server_now(store).astimezone(ZoneInfo(tz)).date().isoformat()}
+def attrs_of(store: Store, tz: str) -> dict[str, str]:
+    """Return the `attrs` of a frame that is loaded now: the timezone of its days, today, and whose
+    it is, the same for all users of a company.
+    """
+    today = server_now(store).astimezone(ZoneInfo(tz)).date().isoformat()
+    company, user, _ = store.root.name.rpartition("-user")
+    # Without an answer of `/users/me` two users of one company would be two.
+    return {"tz": tz, "today": today} | ({"account": company} if user else {})
 
 
-__all__ = ["CLOCK_SKEW", "days_of", "server_now", "synced"]
+__all__ = ["CLOCK_SKEW", "attrs_of", "server_now", "synced"]

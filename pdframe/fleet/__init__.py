@@ -12,7 +12,9 @@ account a task.
 
 from __future__ import annotations
 
-from pdframe._advice import explain_functions
+from typing import NoReturn
+
+from pdframe._advice import explain_functions, unknown_name
 from pdframe.fleet.apply import Results, apply
 from pdframe.fleet.load import load
 from pdframe.fleet.sync import estimate, sync
@@ -24,3 +26,13 @@ explain_functions(globals(), ["apply", "estimate", "load", "sync"])
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(
+        name,
+        "function for many accounts",
+        __all__,
+        groups={"many accounts": ("sync", "load", "apply", "estimate")},
+        every="dir(pdframe.fleet)",
+    )

@@ -21,13 +21,13 @@ from pdframe._relative_times import absolute, is_counted
 from pdframe._warnings import collect_warnings, deferred_warnings
 from pdframe.cache.issued_forecasts import IssuedForecasts
 from pdframe.cache.messages import UNANSWERED, suggest_cache
-from pdframe.cache.server_clock import days_of, server_now
+from pdframe.cache.server_clock import attrs_of, server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import storage_schema, to_frame
 from pdframe.history.latest import Latest
 from pdframe.metrics._notes import note
-from pdframe.metrics._periods import frequency, known_by
+from pdframe.metrics._periods import frequency, known_by, letter_of
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import check_seed
 from pdframe.metrics.forecasting.issued import issued_rows
@@ -175,6 +175,7 @@ def forecast(
     >>> whole["period"].dt.to_period("Q").astype(str).to_list()
     ['2026Q3']
     """
+    freq = letter_of(freq)
     if freq is not None:
         frequency(freq, fiscal_start)
     check_seed(seed)
@@ -249,7 +250,7 @@ def forecast(
             fiscal_start=fiscal_start,
             step=lambda: tick(1),
         )
-    result.attrs |= days_of(self._store, tz)
+    result.attrs |= attrs_of(self._store, tz)
     notes += result.attrs.get("notes", [])
     if as_of is None and self._store.is_read_only:
         notes.append("The cache is read-only, so this forecast is not kept for track_record().")
@@ -355,7 +356,7 @@ def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame
     deals = _with_names(self, deals, _grouped_by(issued), refresh)
     now = _known_until(self._store, deals, visits, history)
     record, notes = compared(issued, deals, visits, stages, as_of=now, history=history)
-    record.attrs |= days_of(self._store, self.tz)
+    record.attrs |= attrs_of(self._store, self.tz)
     return note(record, notes, "track_record")
 
 

@@ -21,7 +21,7 @@ from pdframe._relative_times import absolute
 from pdframe._warnings import warn
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.messages import UNANSWERED, DataWarnings, suggest_cache
-from pdframe.cache.server_clock import days_of, server_now
+from pdframe.cache.server_clock import attrs_of, server_now
 from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
@@ -148,7 +148,7 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
             suggest_cache(error, store, ["deals", "stages"], call)
             raise
     visits = to_frame(self._latest_visits.get(store, lambda: _visits(store)), STAGE_VISITS)
-    visits.attrs |= days_of(store, self.tz)
+    visits.attrs |= attrs_of(store, self.tz)
     return visits
 
 
@@ -255,7 +255,7 @@ def as_of(
     seen = seen.filter(pc.invert(pc.is_in(seen["deal_id"], value_set=_ids(logged["deal_id"]))))
     deals = to_frame(pa.concat_tables([seen, logged]).sort_by("deal_id"), HISTORY)
     deals = deals.drop(columns=list(_OF_SNAPSHOTS), errors="ignore")
-    deals.attrs |= days_of(store, self.tz)
+    deals.attrs |= attrs_of(store, self.tz)
     return deals
 
 
@@ -344,7 +344,7 @@ def deal_history(self: Remembering) -> pd.DataFrame:
     frame = changes_of_deals(
         log.rows(), log.snapshots(), _changes(store), _read_times(store), _pipelines(store)
     )
-    frame.attrs |= days_of(self._store, self.tz)
+    frame.attrs |= attrs_of(self._store, self.tz)
     return frame
 
 
@@ -418,7 +418,7 @@ def line_history(self: Remembering) -> pd.DataFrame:
     """
     log = SnapshotLog(self._store, OF_LINES)
     frame = changes_of_lines(log.rows(), log.snapshots(), deal_history(self))
-    frame.attrs |= days_of(self._store, self.tz)
+    frame.attrs |= attrs_of(self._store, self.tz)
     return frame
 
 

@@ -18,7 +18,7 @@ from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
 from pdframe.cache.messages import UNANSWERED, DataWarnings, suggest_cache
-from pdframe.cache.server_clock import days_of
+from pdframe.cache.server_clock import attrs_of
 from pdframe.cache.store import Store
 from pdframe.errors import (
     AccessError,
@@ -249,7 +249,7 @@ def label_rows(
             frame = frame[others]
         place = len(table.columns) + len(wanted) if columns is None else list(columns).index(URL)
         frame.insert(place, URL, addresses)
-    frame.attrs |= days_of(account._store, account.tz)
+    frame.attrs |= attrs_of(account._store, account.tz)
     return frame
 
 
@@ -444,7 +444,9 @@ def refresh_fields(account: Connected, name: str, refresh: Refresh) -> bool:
 
 def _as_list(columns: Sequence[str]) -> list[str]:
     if isinstance(columns, str | bytes):
-        raise ArgumentError(f"columns must be a list of names: columns=[{columns!r}].")
+        names = columns.split(",") if isinstance(columns, str) else [columns]
+        written = ", ".join(repr(name.strip()) for name in names)
+        raise ArgumentError(f"columns must be a list of names: columns=[{written}].")
     try:
         listed = list(columns)
     except TypeError:

@@ -8,6 +8,8 @@ its first instant, a period is taken to its end. `as_of` is inclusive: the end o
 Times in words ("today", "yesterday", "last Monday", "30 days ago", "7d", "this month", "last
 quarter", "ytd") count from the day on which an account gave the frames (`attrs["today"]`, in
 `account.tz`, by the server's clock), so that the same frames give the same result on any day.
+
+`freq` is "W", "M", "Q" or "Y", or a word for it: "week", "monthly", "quarter", "year".
 """
 
 from __future__ import annotations

@@ -214,6 +214,11 @@ def keys(
     """
     if by is None:
         return []
+    given_by: object = by
+    if isinstance(given_by, pd.Series):
+        raise ArgumentError(
+            f"by must be the name of a column, not its values: by={given_by.name or 'status'!r}."
+        )
     names = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
     if not all(isinstance(name, str) for name in names):
         raise ArgumentError(

@@ -7,7 +7,11 @@ import re
 _RECIPE = "docs/how-to/questions.md has the code."
 MEANT = (
     (
-        r"((mrr|arr|revenue|logo|customer)_)?churn(_rate)?|attrition|lost_(mrr|arr|customers)",
+        r"(churned|lost)_(customer|logo|client|account)s?(_names)?",
+        "Rows of mrr_customer_months with movement 'churn' are the customers who left, by name.",
+    ),
+    (
+        r"((mrr|arr|revenue|logo|customer)_)?churn(_rate)?|attrition|lost_(mrr|arr)",
         "mrr_movements has churn by month; retention has the share of revenue and of customers that"
         " stayed.",
     ),
@@ -69,7 +73,7 @@ MEANT = (
         "deal_aging has days_in_stage, days_idle and rotten of each open deal.",
     ),
     (
-        r"(no|without)_(next_)?activit(y|ies)|next_activity|untouched",
+        r"(deals_)?(no|without|with_no)_(next_)?activit(y|ies)|next_activity|untouched",
         "Select rows: deals[(deals['status'] == 'open') & deals['next_activity_id'].isna()];"
         " deal_aging has days_idle.",
     ),
@@ -84,8 +88,22 @@ MEANT = (
     ),
     (r"cohorts?(_analysis|_retention)?|retention_cohorts?", "revenue_cohorts has them."),
     (
-        r"activit(y|ies)(_per_\w+)?|calls|meetings|emails",
+        r"((overdue|open|late|planned)_)?activit(y|ies)(_per_\w+|_overdue)?|calls|meetings|emails",
         "activity_summary counts activities, done and overdue, and per won deal.",
+    ),
+    (
+        r"(products?|units|items)_sold|products?_(sales|revenue)|sales_by_products?",
+        f"Line items have it. {_RECIPE}",
+    ),
+    (
+        r"leads?|leads?_\w+|qualified_leads",
+        "Leads are not loaded. Deals that were leads have source_lead_id:"
+        " win_rate(deals[deals['source_lead_id'].notna()], since='2026', until='2026').",
+    ),
+    (
+        r"(overdue|late)_projects|projects?_(overdue|late)",
+        "Projects are a frame: projects[(projects['status'] == 'open') &"
+        " (projects['end_date'] < '2026-06-30')].",
     ),
     (r"duplicates?|quality|missing|hygiene|health", "data_quality lists what is wrong."),
 )

@@ -23,6 +23,14 @@ from pdframe.metrics._arguments import (
 from pdframe.metrics._columns import Ints, dates
 
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
+# What people and pandas call these lengths.
+_WORDS = {
+    "W": ("w", "week", "weeks", "weekly"),
+    "M": ("m", "month", "months", "monthly", "me", "ms"),
+    "Q": ("q", "quarter", "quarters", "quarterly", "qe", "qs"),
+    "Y": ("y", "year", "years", "yearly", "annual", "annually", "ye", "ys"),
+}
+_LETTERS = {word: letter for letter, words in _WORDS.items() for word in words}
 # 1969-12-29 is a Monday.
 _MONDAY = -3
 
@@ -68,6 +76,13 @@ class Frequency:
         return 0 if self.freq == "M" else self.fiscal_start - 1
 
 
+def letter_of(freq: Any) -> Any:
+    """Return the letter of a length of periods that is given in words: "Q" for "quarter";
+    anything else as it is.
+    """
+    return _LETTERS.get(freq.strip().casefold(), freq) if isinstance(freq, str) else freq
+
+
 def frequency(freq: object, fiscal_start: object = 1) -> Frequency:
     """Return these arguments as a frequency.
 
@@ -76,8 +91,10 @@ def frequency(freq: object, fiscal_start: object = 1) -> Frequency:
     ArgumentError
         `freq` is none of "W", "M", "Q", "Y", or `fiscal_start` no month.
     """
-    if not isinstance(freq, str) or freq not in ("W", *_MONTHS):
-        raise ArgumentError(f"freq must be one of 'W', 'M', 'Q', 'Y', not {freq!r}.")
+    if not isinstance(freq, str) or freq not in _WORDS:
+        fiscal = isinstance(freq, str) and freq[:2] in ("Q-", "Y-", "A-")
+        hint = " fiscal_start= is the month in which a fiscal year begins." if fiscal else ""
+        raise ArgumentError(f"freq must be one of 'W', 'M', 'Q', 'Y', not {freq!r}.{hint}")
     if (
         isinstance(fiscal_start, bool)
         or not isinstance(fiscal_start, int | np.integer)
@@ -139,6 +156,7 @@ __all__ = [
     "ending",
     "frequency",
     "known_by",
+    "letter_of",
     "period_ends",
     "period_window",
 ]

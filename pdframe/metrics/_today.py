@@ -1,4 +1,5 @@
-"""Times in words in every metric: "today", "last month", "7 days ago".
+"""What every metric reads alike: times and lengths of periods in words ("last month", "quarter"),
+and whether its frames are of one account.
 
 A metric reads no clock. A frame of an account says in `attrs["today"]` on which day it was loaded,
 results pass that on, and words count from the latest of these days.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, TypeVar
 
@@ -16,33 +17,36 @@ import pandas as pd
 
 from pdframe._relative_times import absolute, is_counted
 from pdframe.errors import ArgumentError
+from pdframe.metrics._periods import letter_of
 
-TODAY = "today"
-"""The key of `attrs`."""
+TODAY, ACCOUNT = "today", "account"
+"""Keys of `attrs`."""
 _TIMES = frozenset({"as_of", "since", "until", "when", "before", "after", "cutoffs"})
 Metric = TypeVar("Metric", bound=Callable[..., Any])
 
 
 def counting_from_today(metric: Metric) -> Metric:
-    """Return a metric that also takes times in words, and whose result says what today is."""
+    """Return a metric that also takes times and lengths of periods in words, and whose result says
+    what today is.
+    """
     names = list(inspect.signature(metric).parameters)
 
     @functools.wraps(metric)
     def call(*args: Any, **given: Any) -> Any:
         today = _today([*args, *given.values()])
-        if today is not None:
-            args = (
-                tuple(
-                    _counted(value, name, today) for value, name in zip(args, names, strict=False)
-                )
-                + args[len(names) :]
-            )
-            given = {name: _counted(value, name, today) for name, value in given.items()}
+        account = _account({**dict(zip(names, args, strict=False)), **given})
+        args = (
+            *(_read(value, name, today) for value, name in zip(args, names, strict=False)),
+            *args[len(names) :],
+        )
+        given = {name: _read(value, name, today) for name, value in given.items()}
         result = metric(*args, **given)
-        if today is not None:
-            for frame in result if isinstance(result, tuple) else (result,):
-                if isinstance(frame, pd.DataFrame):
+        for frame in result if isinstance(result, tuple) else (result,):
+            if isinstance(frame, pd.DataFrame):
+                if today is not None:
                     frame.attrs.setdefault(TODAY, today.isoformat())
+                if account is not None:
+                    frame.attrs.setdefault(ACCOUNT, account)
         return result
 
     return call  # type: ignore[return-value]
@@ -60,12 +64,38 @@ def _today(arguments: Iterable[object]) -> date | None:
     return max(days, default=None)
 
 
-def _counted(value: Any, name: str, today: date) -> Any:
-    """Return an argument with its times in words as days and periods."""
-    if name not in _TIMES:
+def _account(arguments: Mapping[str, object]) -> str | None:
+    """Return the account that the frames are of; None where none says it.
+
+    Raises
+    ------
+    ArgumentError
+        They are of several: the ids of one name other rows in another.
+    """
+    frames: dict[str, str] = {}
+    for name, frame in arguments.items():
+        account = frame.attrs.get(ACCOUNT) if isinstance(frame, pd.DataFrame) else None
+        if isinstance(account, str):
+            frames.setdefault(account, name)
+    if len(frames) > 1:
+        (first, one), (second, other), *_ = frames.items()
+        raise ArgumentError(
+            f"{one} is of the account {first!r}, {other} of {second!r}: an id means other rows in"
+            " each. Pass frames of one account."
+        )
+    return next(iter(frames), None)
+
+
+def _read(value: Any, name: str, today: date | None) -> Any:
+    """Return an argument with its times in words as days and periods, its length of periods as
+    their letter.
+    """
+    if name == "freq":
+        return letter_of(value)
+    if today is None or name not in _TIMES:
         return value
     if name == "cutoffs" and isinstance(value, list | tuple):
-        return [_counted(each, name, today) for each in value]
+        return [_read(each, name, today) for each in value]
     if not (isinstance(value, str) and is_counted(value)):
         return value
     if value.strip().casefold() == "now":

@@ -300,7 +300,8 @@ def pipeline_of(given: int | str | None, visited: Ints, stages: pd.DataFrame) ->
             )
         if int(given) not in there:
             raise ArgumentError(
-                f"stages has none of pipeline {int(given)}; it has those of {_listed(there)}."
+                f"stages has none of pipeline {int(given)}; it has those of"
+                f" {_listed(there, stages)}."
             )
         return int(given)
     kept = visited if len(visited) else there
@@ -312,7 +313,7 @@ def pipeline_of(given: int | str | None, visited: Ints, stages: pd.DataFrame) ->
     if len(kept) != 1:
         raise ArgumentError(
             "Pass pipeline_id: stages of several pipelines have no common order. The pipelines"
-            f" are {_listed(kept)}."
+            f" are {_listed(kept, stages)}."
         )
     if kept[0] not in there:
         raise ArgumentError(
@@ -360,8 +361,18 @@ def entered(
     return matches
 
 
-def _listed(values: Ints) -> str:
-    return ", ".join(str(value) for value in np.unique(values) if value != NO_ID) or "none"
+def _listed(values: Ints, stages: pd.DataFrame | None = None) -> str:
+    """Return ids of pipelines, with their names where `stages` has those."""
+    names: dict[int, str] = {}
+    if stages is not None and "pipeline_name" in stages.columns:
+        named = stages.dropna(subset="pipeline_name")
+        names = dict(zip(plain_ids(named["pipeline_id"]), named["pipeline_name"], strict=True))
+    shown = [
+        f"{value} ({names[value]!r})" if value in names else str(value)
+        for value in np.unique(values).tolist()
+        if value != NO_ID
+    ]
+    return ", ".join(shown) or "none"
 
 
 def own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pdframe._advice import did_you_mean
 from pdframe._moments import named_period
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, MixedCurrencyError
@@ -133,7 +134,8 @@ class Rates:
             if days is None:
                 raise ArgumentError(
                     "`rates` by day need the day of each amount: pass on=, the name of the column"
-                    " of days."
+                    " of days, such as on='local_won_date', or one day for all, such as"
+                    " on='2026-06-30'."
                 )
             wanted = wanted & days.notna().to_numpy()
         missing: list[str] = []
@@ -407,7 +409,8 @@ def _days(
     if isinstance(on, str) and on in frame.columns:
         return local_date(times(frame, on, tz), tz)
     if isinstance(on, str) and not on[:1].isdigit():
-        raise ArgumentError(f"`on` names no column of the frame: {on!r}.")
+        hint = did_you_mean(on, frame.columns)
+        raise ArgumentError(f"`on` names no column of the frame: {on!r}. {hint}".rstrip())
     if named_period(on, "on") is not None:
         raise ArgumentError(f"on={on!r} is a period of many days. Pass the day whose rate counts.")
     day = moment(on, tz, "on").tz_convert(tz).tz_localize(None).normalize()

@@ -7,17 +7,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import tempfile
 import weakref
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
+from pdframe._advice import did_you_mean, unknown_name
 from pdframe._connect import connection
 from pdframe.account import Account
+from pdframe.errors import ArgumentError
 from pdframe.sandbox.company import Company, Market, Switches
 from pdframe.sandbox.server import Faults, Server
+from pdframe.sandbox.server.settings import Settings
 
 __all__ = ["Company", "Faults", "Market", "SandboxAccount", "Server", "Switches", "connect"]
 
@@ -30,6 +35,13 @@ _ACCOUNT_OPTIONS = (
     "max_tokens",
     "progress",
     "options",
+)
+_SERVER_OPTIONS = tuple(
+    name
+    for name in dict.fromkeys(
+        [*inspect.signature(Server).parameters, *(f.name for f in fields(Settings))]
+    )
+    if name not in ("company", "switches")
 )
 
 
@@ -118,6 +130,12 @@ def connect(
     >>> print(before, "deals, a week later", len(account.deals(refresh=True)))
     20 deals, a week later 21
     """
+    known = [*_ACCOUNT_OPTIONS, *_SERVER_OPTIONS]
+    for name in limits:
+        if name not in known:
+            own = [*inspect.signature(connect).parameters][:-1]
+            hint = did_you_mean(name, [*own, *known]) or f"It takes {', '.join([*own, *known])}."
+            raise ArgumentError(f"connect() has no argument {name!r}. {hint}")
     options = {name: limits.pop(name) for name in _ACCOUNT_OPTIONS if name in limits}
     model = Company(seed=seed, deals=deals, switches=switches, market=market, texts=company)
     server = Server(model, **limits)
@@ -148,3 +166,13 @@ def _clean_up(server: Server, temporary: str | None, owner: int) -> None:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(
+        name,
+        "part of the sandbox",
+        __all__,
+        groups={"an account": ("connect",), "its parts": ("Company", "Server", "Faults")},
+        every="dir(pdframe.sandbox)",
+    )

@@ -46,8 +46,8 @@ def table_named(name: str) -> Table:
     """
     if not isinstance(name, str):
         raise ArgumentError(
-            f"A table name must be text such as 'deals', not {name!r}. Pass each name as"
-            " an argument of its own: account.sync('deals', 'stages')."
+            f"A table name must be text such as 'deals', not {type(name).__name__}. Pass each name"
+            " as an argument of its own: account.sync('deals', 'stages')."
         )
     if name in TABLES:
         return TABLES[name]

@@ -220,7 +220,7 @@ def test_no_path_and_a_list_of_tables_are_answered_with_what_works(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ArgumentError, match="path is empty"):
         account.export("")
-    with pytest.raises(ArgumentError, match=r'account\.export\(path, "deals", "stages"\)'):
+    with pytest.raises(ArgumentError, match=r"account\.export\(path, 'deals', 'stages'\)"):
         account.export("bi", ["deals", "stages"])  # type: ignore[arg-type]
     assert account.server.stats.requests == 0
     assert not [*tmp_path.iterdir()]

@@ -366,7 +366,7 @@ def test_wrong_arguments_say_what_to_do() -> None:
     with pytest.raises(ArgumentError, match=r"deals has no column 'teams'. Did you mean 'team'\?"):
         sales_by_period(deals, **QUARTER, by="teams")
     with pytest.raises(ArgumentError, match="freq must be one of"):
-        sales_by_period(deals, **QUARTER, freq="month")
+        sales_by_period(deals, **QUARTER, freq="fortnight")
     # The currency is a key of every row: naming it changes nothing.
     assert_frame_equal(
         sales_by_period(deals, **QUARTER, by="currency"), sales_by_period(deals, **QUARTER)
