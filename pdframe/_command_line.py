@@ -26,6 +26,24 @@ DONE, FAILED, USAGE, PARTLY_DONE, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 3, 4, 13
 STOPPED = "Stopped. Finished tables and saved pages are kept; the next sync resumes."
 
 
+class UnwritableError(Exception):
+    """Standard output takes nothing, as on a full disk."""
+
+
+@contextlib.contextmanager
+def writing_output() -> Iterator[None]:
+    """Write to standard output, to the last byte; raise `UnwritableError` where it takes nothing.
+    That its reader has stopped is another matter.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UnwritableError(error.strerror or type(error).__name__) from error
+
+
 @contextlib.contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
     """Let SIGTERM interrupt the block like Ctrl-C: what it saved is kept, and it says so."""
@@ -101,8 +119,8 @@ def print_object(
         "error": error,
     }
     text = json.dumps(shown, allow_nan=False)
-    with _uninterrupted():
-        print(text, flush=True)
+    with _uninterrupted(), writing_output():
+        print(text)
 
 
 @contextlib.contextmanager
@@ -146,6 +164,7 @@ __all__ = [
     "PARTLY_DONE",
     "STOPPED",
     "USAGE",
+    "UnwritableError",
     "described_error",
     "error_code",
     "error_object",
@@ -154,4 +173,5 @@ __all__ = [
     "stopped_by_sigterm",
     "time_text",
     "typed_command",
+    "writing_output",
 ]

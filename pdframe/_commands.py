@@ -22,6 +22,7 @@ from pdframe._command_line import (
     error_object,
     print_object,
     typed_command,
+    writing_output,
 )
 from pdframe._command_output import (
     UNKNOWN_COST,
@@ -78,8 +79,8 @@ def run(options: argparse.Namespace) -> int:
                 error=result.error,
             )
         else:
-            result.show()
-        sys.stdout.flush()
+            with writing_output():
+                result.show()
     return result.code
 
 

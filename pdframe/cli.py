@@ -21,12 +21,14 @@ from pdframe._command_line import (
     INTERRUPTED,
     STOPPED,
     USAGE,
+    UnwritableError,
     described_error,
     error_code,
     error_object,
     print_object,
     report_error,
     stopped_by_sigterm,
+    writing_output,
 )
 from pdframe._parser import UsageExit, parse, parser
 from pdframe.errors import PdframeError
@@ -36,6 +38,7 @@ _BROKEN_PIPE = 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A label in Cyrillic must not end a command whose output goes to a file in another
         # encoding.
@@ -51,11 +54,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stopped_by_sigterm():
             return _run(options)
     except BrokenPipeError:
-        # The reader of the output, such as `head`, has stopped. Python would complain again when it
-        # flushes at its end.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output, such as `head`, has stopped.
+        _drop_output()
         return _BROKEN_PIPE
+    except UnwritableError as failure:
+        _drop_output()
+        print(f"pdframe: The output could not be written: {failure}.", file=sys.stderr)
+        return FAILED
+
+
+def _open_streams() -> None:
+    """Open the streams that the caller closed, as `>&-` does: what is printed there is dropped, and
+    no file that a command opens takes their place.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+
+
+def _drop_output() -> None:
+    """Drop what is not written yet: Python would complain again when it flushes at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -74,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"pdframe: {STOPPED}", file=sys.stderr)
         code, error = INTERRUPTED, described_error("Interrupted", STOPPED)
-    except BrokenPipeError:
+    except (BrokenPipeError, UnwritableError):
         raise
     except Exception as failure:
         # Its text is on standard error alone, as Python prints it.
@@ -101,7 +121,8 @@ def _completion(options: argparse.Namespace) -> int:
     if options.json:
         print_object("completion", DONE, rows=[{"shell": options.shell, "script": script}])
     else:
-        print(script)
+        with writing_output():
+            print(script)
     return DONE
 
 

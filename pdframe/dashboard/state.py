@@ -148,7 +148,8 @@ def period_of(period: Any, now: pd.Timestamp, tz: str) -> Period:
         )
     until = min(end, tomorrow)
     months = (end.year - since.year) * 12 + end.month - since.month
-    is_calendar = since.day == 1 and end.day == 1
+    # The last 30 days are no month, also where they happen to be June.
+    is_calendar = since.day == 1 and end.day == 1 and not _are_last_days(period)
     before = since - (pd.DateOffset(months=months) if is_calendar else end - since)
     return Period(
         since, until, before, since if until == end else min(before + (until - since), since)
@@ -218,6 +219,11 @@ def _literal(value: Hashable) -> str:
     if isinstance(value, pd.Timestamp | pd.Timedelta):
         return repr(str(value))
     return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _are_last_days(period: Any) -> bool:
+    """Return whether a user names no period, or a number of days up to today."""
+    return period is None or (isinstance(period, str) and _LAST_DAYS.fullmatch(period) is not None)
 
 
 def _ends(

@@ -476,20 +476,18 @@ class PageReader:
             problems = Problems()
             return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 
-    def split(
-        self, rows: Sequence[Any], keys: Collection[object]
-    ) -> tuple[Sequence[Any], Sequence[Any]]:
-        """Split rows of a page into those whose key is none of `keys`, and the others."""
+    def identities(self, rows: Sequence[Any], keys: Collection[object]) -> list[object]:
+        """Return what tells each row of a page from others: its key where that is one of `keys`,
+        else the values that it has, as JSON.
+        """
         name = self._table.key[0]
-        objects = [_as_dict(row) if isinstance(row, msgspec.Struct) else row for row in rows]
-        known = [
-            isinstance(row, dict) and isinstance(key := row.get(name), int | str) and key in keys
-            for row in objects
-        ]
-        return (
-            [row for row, is_known in zip(objects, known, strict=True) if not is_known],
-            [row for row, is_known in zip(objects, known, strict=True) if is_known],
-        )
+        result: list[object] = []
+        for row in rows:
+            plain = _as_dict(row) if isinstance(row, msgspec.Struct) else row
+            key = plain.get(name) if isinstance(plain, dict) else None
+            has_key = isinstance(key, int | str) and not isinstance(key, bool) and key in keys
+            result.append(key if has_key else _as_json(plain))
+        return result
 
     def _learn(self, rows: Sequence[Any]) -> None:
         """Make slots for the keys of these rows and of all earlier ones, in the order of their
@@ -557,6 +555,22 @@ def _as_dict(slotted: msgspec.Struct) -> dict[str, Any]:
         key: _as_dict(value) if isinstance(value, msgspec.Struct) else value
         for key, value in values
     }
+
+
+def _as_json(row: object) -> object:
+    """Return a row as JSON, alike from a page in structs and from one in dicts: in the order of its
+    keys, without nulls; a row that JSON cannot hold is like no other.
+    """
+    try:
+        return msgspec.json.encode(_without_nulls(row), order="sorted")
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
+        return object()
+
+
+def _without_nulls(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_nulls(part) for key, part in value.items() if part is not None}
 
 
 def _slotted(name: str, kinds: dict[str, Any]) -> type[msgspec.Struct]:

@@ -330,14 +330,22 @@ class Fetcher:
         self, fetched: FetchResult, page: Page, rows: pa.Table, problems: Problems
     ) -> None:
         """Add the problems of a page; those of rows that were fetched before are counted once."""
-        keys = rows[self.table.key[0]].to_pylist()
-        if fetched.counted.isdisjoint(keys):
+        keys = set(rows[self.table.key[0]].to_pylist())
+        known = self.reader.identities(page.rows, keys)
+        if fetched.counted.isdisjoint(known):
             fetched.problems.merge(problems)
         else:
-            fresh, repeated = self.reader.split(page.rows, fetched.counted)
+            fresh, repeated = (
+                [
+                    row
+                    for row, one in zip(page.rows, known, strict=True)
+                    if (one in fetched.counted) is is_repeated
+                ]
+                for is_repeated in (False, True)
+            )
             fetched.problems.merge(self.reader.typed(fresh)[1])
             fetched.problems.merge_repeated(self.reader.typed(repeated)[1])
-        fetched.counted.update(keys)
+        fetched.counted.update(known)
 
 
 def stage_page(
@@ -390,8 +398,8 @@ class FetchResult:
     staged_states
         The fetch states that were staged with `pages`, if they are children.
     problems, counted
-        Cells and rows that could not be kept as they are, and the keys of the rows of the pages
-        that had such cells.
+        Cells and rows that could not be kept as they are, and the rows of the pages that had such:
+        their keys, of a row without one its values.
     deleted
         Keys of deleted rows.
     watermarks

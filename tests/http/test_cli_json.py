@@ -364,7 +364,36 @@ def test_verbose_logs_requests_on_standard_error_without_the_token(
     assert environment.server.token not in run.err
 
 
-def process(server: sandbox.Server, cache: Path, *arguments: str) -> subprocess.Popen[str]:
+@pytest.mark.parametrize("how", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("command", [("status",), ("completion", "bash")], ids=lambda one: one[0])
+def test_a_full_disk_is_said_in_one_line(
+    account: sandbox.SandboxAccount, tmp_path: Path, command: tuple[str, ...], how: tuple[str, ...]
+) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with full.open("w") as output:
+        started = process(account.server, tmp_path, *command, *how, output=output)
+        code, _, err = ended(started)
+    assert code == 1
+    assert err == "pdframe: The output could not be written: No space left on device.\n"
+
+
+def test_a_closed_output_is_no_error(
+    environment: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `pdframe sync >&-` starts it, and many a daemon."""
+    for command in (["sync", "stages"], ["status"], ["status", "--json"]):
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, None)
+        assert main(command) == 0
+        sys.stdout.close()
+        sys.stderr.close()
+
+
+def process(
+    server: sandbox.Server, cache: Path, *arguments: str, output: Any = subprocess.PIPE
+) -> subprocess.Popen[str]:
     """Start a command in a process of its own, as cron does."""
     variables = {
         **os.environ,
@@ -373,8 +402,8 @@ def process(server: sandbox.Server, cache: Path, *arguments: str) -> subprocess.
         "PDFRAME_CACHE_DIR": str(cache),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "pdframe", *arguments, "--json"],
-        stdout=subprocess.PIPE,
+        [sys.executable, "-m", "pdframe", *arguments],
+        stdout=output,
         stderr=subprocess.PIPE,
         text=True,
         env=variables,
@@ -404,7 +433,7 @@ def test_a_cron_line_that_was_killed_completes_the_next_time(
                 killed[0].wait()
 
     server.before_request = kill
-    killed.append(process(server, cache, "sync"))
+    killed.append(process(server, cache, "sync", "--json"))
     code, out, err = ended(killed[0])
     if number == signal.SIGKILL:
         assert (code, out) == (-number, "")
@@ -414,11 +443,11 @@ def test_a_cron_line_that_was_killed_completes_the_next_time(
         assert "Traceback" not in err
 
     for run_number in (1, 2):
-        code, out, err = ended(process(server, cache, "sync"))
+        code, out, err = ended(process(server, cache, "sync", "--json"))
         synced = checked(out, code)
         assert (code, err) == (0, ""), err
         tables = {row["table"]: row for row in synced["rows"]}
-        code, out, err = ended(process(server, cache, "export", str(bi)))
+        code, out, err = ended(process(server, cache, "export", str(bi), "--json"))
         exported = checked(out, code)
         assert code == 0
         rows = {row["table"]: row["rows"] for row in exported["rows"]}

@@ -189,7 +189,8 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
                 f"{column} is null in {kept[column].isna().sum()} lines that count. Fill it in, or"
                 " set their `problem`."
             )
-    customer, customers = pd.factorize(kept["customer"], sort=True)
+    # As text: the order of categories is that of some reader.
+    customer, customers = pd.factorize(kept["customer"].astype("str"), sort=True)
     currency, currencies = pd.factorize(kept["currency"].astype("str"), sort=True)
     group, groups = grouped(kept, by)
     code = (customer.astype(np.int64) * max(len(groups), 1) + group) * max(

@@ -289,6 +289,24 @@ def test_a_row_that_is_read_twice_counts_once(server: Scripted, tmp_path: Path) 
         assert account.persons(refresh=False)["id"].tolist() == [1, 2, 3]
 
 
+def test_a_row_without_an_id_that_is_read_twice_counts_once(
+    server: Scripted, tmp_path: Path
+) -> None:
+    """A page that repeats it, decoded in another way, is no second row; another one is."""
+    nobody = {"name": "no id", "label_ids": None}
+    server.replies += [
+        data([]),
+        data([person(1), nobody, {"id": "who", "name": "Bob"}], "more"),
+        data([person(2), person(1), {"name": "no id"}], "and more"),
+        data([{"id": "who", "name": "Bob"}, person(3), {"name": "another"}]),
+    ]
+    with connect(server, tmp_path) as account:
+        said(account.persons)
+        rows = account.warnings().set_index("kind")["count"]
+        assert rows["row left out"] == 3
+        assert account.persons(refresh=False)["id"].tolist() == [1, 2, 3]
+
+
 def test_a_fact_with_another_count_is_said_once(server: Scripted, tmp_path: Path) -> None:
     server.replies += [data(BAD), data([*BAD, {**BAD[1], "id": 3}])]
     with connect(server, tmp_path) as account:

@@ -46,6 +46,24 @@ def test_a_period_has_full_days_and_one_before(period: Any, days: str, before: s
 
 
 @pytest.mark.parametrize(
+    ("period", "today", "days", "before"),
+    [
+        ("last 30 days", "2026-06-30", "2026-06-01 to 2026-06-30", "2026-05-02 to 2026-05-31"),
+        ("2026-06", "2026-06-30", "2026-06-01 to 2026-06-30", "2026-05-01 to 2026-05-31"),
+        ("28d", "2026-02-28", "2026-02-01 to 2026-02-28", "2026-01-04 to 2026-01-31"),
+        (None, "2026-03-31", "2026-01-01 to 2026-03-31", "2025-10-03 to 2025-12-31"),
+        ("qtd", "2026-03-31", "2026-01-01 to 2026-03-31", "2025-10-01 to 2025-12-31"),
+    ],
+)
+def test_days_that_are_a_calendar_month_are_compared_with_as_many_days(
+    period: Any, today: str, days: str, before: str
+) -> None:
+    named = period_of(period, pd.Timestamp(today, tz=TALLINN) + pd.Timedelta("9h"), TALLINN)
+
+    assert (named.text, named.before_text) == (days, before)
+
+
+@pytest.mark.parametrize(
     ("period", "said"),
     [
         ("2026-08", "in the future"),

@@ -673,6 +673,17 @@ def test_filtered_lines_are_lines() -> None:
     assert set(mrr_schedule(lines[lines["name"] == "Extra"], **HALF)["mrr"]) == {7}
 
 
+def test_customers_are_in_the_order_of_their_text_whatever_the_reader() -> None:
+    """Readers of dictionaries, such as Arrow's, list categories as they first occur."""
+    lines = ledger(*({"customer": number} for number in (3, 1, 2)))
+    listed = pd.CategoricalDtype(lines["customer"].iloc[[2, 0, 1]])
+    months = mrr_customer_months(lines, **HALF)
+    other = mrr_customer_months(lines.assign(customer=lines["customer"].astype(listed)), **HALF)
+    assert months["customer"].is_monotonic_increasing
+    assert months["customer"].nunique() == 3
+    pd.testing.assert_frame_equal(other, months)
+
+
 def test_lines_with_a_problem_count_nowhere() -> None:
     lines = ledger({"item_price": 5}, {"item_price": 7})
     lines.loc[1, "problem"] = "disputed"
