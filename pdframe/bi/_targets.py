@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import re
+import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, ClassVar, Protocol
 from urllib.parse import urlsplit
@@ -28,6 +32,8 @@ from pdframe._files import (
     sync_folder,
     write_atomic,
 )
+from pdframe._terminal import printable
+from pdframe.bi._file_names import refuse_file_name
 from pdframe.errors import ArgumentError
 
 STAGING = ".pdframe-"
@@ -35,8 +41,14 @@ _SCRATCH = f"{STAGING}export-"
 # Other folders with such a beginning are somebody's own.
 _STAGING_NAME = re.compile(r"\.pdframe-(?:[0-9a-f]{8}|export-[0-9a-z_]{8})")
 LOCK = ".pdframe.lock"
+"""Of a folder of this machine, a lock; elsewhere the claim of the export that began last."""
+_PRESENT = (pafs.FileType.File, pafs.FileType.Directory)
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 _IGNORE = b"# Exports of a CRM are personal data.\n*\n"
+
+
+class OvertakenError(OSError):
+    """Another export began to write into the same place, or has ended its work there."""
 
 
 class Target(Protocol):
@@ -59,7 +71,13 @@ class Target(Protocol):
         """Make the place, if it is missing."""
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Keep other exports out, where the place can."""
+        """Keep other exports out, where the place can; take back the claim at the end."""
+
+    def claim(self) -> None:
+        """Make this the export that writes here: those that began before it stop."""
+
+    def check_claim(self) -> None:
+        """Raise `OvertakenError` where another export began after this one."""
 
     def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """Open a new file that gets its name at the end of the block."""
@@ -101,16 +119,6 @@ class Target(Protocol):
         """Return the names of the staging folders of exports that are running or were killed."""
 
 
-_KINDS = {
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".xlsx": "xlsx",
-    ".xls": "xlsx",
-    ".duckdb": "duckdb",
-}
-"""By the ending of a file, the format that was meant."""
-
-
 class LocalFolder:
     """A folder of this machine. What is made is private."""
 
@@ -130,12 +138,7 @@ class LocalFolder:
 
     def check(self) -> None:
         """Refuse a folder that cannot be made or written, and a new one with the name of a file."""
-        kind = _KINDS.get(self._path.suffix.lower())
-        if kind is not None and not self._path.exists():
-            raise ArgumentError(
-                f"An export is a folder of files, and {self._path.name!r} is named like a file."
-                f" Pass a folder, such as 'bi', and format={kind!r}."
-            )
+        refuse_file_name(self._path.name, self._path.exists)
         above = self._path
         while not above.exists() and above != above.parent:
             above = above.parent
@@ -168,6 +171,12 @@ class LocalFolder:
                 # is why pyproject.toml wants a filelock that does.
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+    def claim(self) -> None:
+        """Do nothing: the lock keeps others out."""
+
+    def check_claim(self) -> None:
+        """Do nothing: the lock keeps others out."""
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
@@ -252,14 +261,30 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A folder of a file system of pyarrow. It has no lock: run one export at a time."""
+    """A folder of a file system of pyarrow, which has no lock: the export that began last writes.
+
+    An export claims the place before it writes: a small file names it. It then deletes what others
+    staged, and reads the claim before each file that it puts in place or deletes. One that finds
+    another claim stops: what it staged is gone, so it cannot put it in place either. Neither clocks
+    nor a condition that some stores do not know are needed, and what a killed export leaves keeps
+    no one out. One request that was on its way for the whole of the other export may still arrive
+    after it: `export_check` says so.
+    """
 
     is_near: ClassVar[bool] = False
 
     def __init__(self, system: Any, base: str, where: str) -> None:
         self._system = system
+        self._claim: bytes | None = None
+        inner = system
+        while isinstance(inner, pafs.SubTreeFileSystem):
+            inner = inner.base_fs
         # A folder of an object store is a prefix: nothing has to be made.
-        self._has_folders = getattr(system, "base_fs", system).type_name not in _OBJECT_STORES
+        self._has_folders = inner.type_name not in _OBJECT_STORES
+        handler = getattr(inner, "handler", None)
+        # It may remember listings: what others write does not show in them.
+        self._remembers = handler.fs if isinstance(handler, pafs.FSSpecHandler) else None
+        self._forget()
         self._base = base.strip("/")
         self._where = where if where.endswith("://") else where.rstrip("/")
 
@@ -276,15 +301,66 @@ class RemoteFolder:
         return f"{self._base}/{name}" if self._base else name
 
     def check(self) -> None:
-        """Do nothing: the first file shows whether the place takes files."""
+        """Refuse a new folder with the name of a file; whether the place takes files, the first one
+        shows.
+        """
+        name = self._where.rpartition("/")[2]
+        refuse_file_name(name, self._is_there)
+
+    def _is_there(self) -> bool:
+        return self._system.get_file_info(self._base).type in _PRESENT
 
     def prepare(self) -> None:
         """Do nothing: folders are made with their files."""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Do nothing: object stores have no locks."""
-        yield
+        """Take back the claim at the end."""
+        try:
+            yield
+        except OSError:
+            # It may have missed what the other export deleted.
+            self.check_claim()
+            raise
+        finally:
+            # A claim that stays keeps no one out.
+            with contextlib.suppress(Exception):
+                if self._claim is not None and self._present_claim() == self._claim:
+                    self._system.delete_file(self._at(LOCK))
+            self._claim = None
+
+    def claim(self) -> None:
+        """Write a claim over that of any other export."""
+        claim = {
+            "export": secrets.token_hex(16),
+            "host": socket.gethostname(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self._claim = json.dumps(claim).encode()
+        with self.create(LOCK) as file:
+            file.write(self._claim)
+        self._forget()
+
+    def check_claim(self) -> None:
+        """Raise `OvertakenError` where the claim is not that of this export."""
+        if self._claim is None:
+            return
+        present = self._present_claim()
+        if present != self._claim:
+            raise OvertakenError(_claimed_by(present))
+
+    def _present_claim(self) -> bytes | None:
+        self._forget()
+        try:
+            with self._system.open_input_stream(self._at(LOCK)) as file:
+                content: bytes = file.read()
+        except FileNotFoundError:
+            return None
+        return content
+
+    def _forget(self) -> None:
+        if self._remembers is not None:
+            self._remembers.invalidate_cache()
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
@@ -316,14 +392,25 @@ class RemoteFolder:
     def move(self, source: str, to: str) -> None:
         """Copy a file over another one, then delete the copied one."""
         self._make_parent(self._at(to))
-        self._system.copy_file(self._at(source), self._at(to))
-        self._system.delete_file(self._at(source))
+        self.check_claim()
+        try:
+            self._system.copy_file(self._at(source), self._at(to))
+            self._system.delete_file(self._at(source))
+        except OSError:
+            self.check_claim()
+            # The export that this one overtook, or completes, may have moved it in that moment.
+            if self.is_file(source):
+                raise
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there, and its folder where that is empty then."""
-        if not self.is_file(name):
+        is_there = self.is_file(name)
+        # Last: what is there now may be of another export.
+        self.check_claim()
+        if not is_there:
             return
-        self._system.delete_file(self._at(name))
+        with contextlib.suppress(FileNotFoundError):
+            self._system.delete_file(self._at(name))
         folder = name.rpartition("/")[0]
         # An object store may keep a marker of the folder: a file will have its name.
         if folder and not self._system.get_file_info(pafs.FileSelector(self._at(folder), True)):
@@ -332,7 +419,8 @@ class RemoteFolder:
     def delete_tree(self, name: str) -> None:
         """Delete a folder with its files, if it is there."""
         if self._kind(name) == pafs.FileType.Directory:
-            self._system.delete_dir(self._at(name))
+            with contextlib.suppress(FileNotFoundError):
+                self._system.delete_dir(self._at(name))
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None: it is not there."""
@@ -345,13 +433,14 @@ class RemoteFolder:
 
     def open(self, name: str) -> pa.NativeFile | None:
         """Open a file to be read; None: it is not there."""
-        if not self.is_file(name):
-            return None
-        return self._system.open_input_file(self._at(name))
+        if self.is_file(name):
+            with contextlib.suppress(FileNotFoundError):
+                return self._system.open_input_file(self._at(name))
+        return None
 
     def exists(self, name: str) -> bool:
         """Whether something has this name."""
-        return self._kind(name) in (pafs.FileType.File, pafs.FileType.Directory)
+        return self._kind(name) in _PRESENT
 
     def is_file(self, name: str) -> bool:
         """Whether a file has this name."""
@@ -383,6 +472,14 @@ class RemoteFolder:
         parent = path.rpartition("/")[0]
         if parent and self._has_folders:
             self._system.create_dir(parent, recursive=True)
+
+
+def _claimed_by(claim: bytes | None) -> str:
+    """Return who has a claim, for a message; empty: it is over."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        known = json.loads(claim or b"")
+        return printable(f"on {known['host']} since {known['since']}")[:120]
+    return ""
 
 
 def target_of(path: object) -> LocalFolder | RemoteFolder:
@@ -473,4 +570,12 @@ def _after_credentials(url: str) -> str:
     return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
 
 
-__all__ = ["LOCK", "STAGING", "LocalFolder", "RemoteFolder", "Target", "target_of"]
+__all__ = [
+    "LOCK",
+    "STAGING",
+    "LocalFolder",
+    "OvertakenError",
+    "RemoteFolder",
+    "Target",
+    "target_of",
+]

@@ -19,7 +19,7 @@ from pdframe._advice import did_you_mean, listed
 from pdframe._warnings import warn
 from pdframe.bi._inputs import inputs_id, is_fresh
 from pdframe.bi._outputs import MAX_ROWS, DuckdbOutput, FilesOutput, Written
-from pdframe.bi._targets import Target, target_of
+from pdframe.bi._targets import OvertakenError, Target, target_of
 from pdframe.bi.formats import Format, optional
 from pdframe.bi.layout_tables import (
     BY_DEFAULT,
@@ -33,7 +33,7 @@ from pdframe.bi.layout_tables import (
     refresh_all,
     refreshes_all,
 )
-from pdframe.bi.sets import LISTING, SetWriter, check_place, refuse_beside, writing
+from pdframe.bi.sets import LISTING, SetWriter, check_place, writing
 from pdframe.bi.star import STAR_TABLES, star
 from pdframe.bi.star_forecast import FACT_FORECAST
 from pdframe.bi.star_source import Starred
@@ -120,7 +120,10 @@ def export(
         The folder; created if it does not exist. Or the URL of one on a file system that pyarrow
         or fsspec reaches (`s3://bucket/bi`), or a `pyarrow.fs.FileSystem`, which needs no
         credentials in a URL. There a file is uploaded under another name first, and
-        `meta_files` comes last; run one export at a time.
+        `meta_files` comes last. Of two exports at once into one place, the one that began to
+        write last goes on, and the other stops with a `CacheError`. A file system elsewhere has no
+        lock: one request of the other that was on its way meanwhile may still arrive later, and
+        `export_check` then says that the files are not one set.
     *tables
         Names of tables, and `stage_visits`; none: every list, and the stage visits. Tables
         that cost a request a record are exported only by name: with every record, followers
@@ -182,7 +185,7 @@ def export(
         cannot be written, a file there is not from an export of this account, or a table is
         longer than a sheet of Excel.
     CacheError
-        The files cannot be written.
+        The files cannot be written, or another export into the same URL began meanwhile.
     PdframeError
         As from the loaders, such as `NotCachedError` if `refresh=False` and nothing is cached.
 
@@ -222,9 +225,10 @@ def export(
     try:
         check_place(target, key, _known_files(layout, format, choice.tables), others)
         target.prepare()
-        with writing(target, key, f"{layout} {format}") as writer:
-            refuse_beside(target, writer.listing, others)
+        with writing(target, key, f"{layout} {format}", others) as writer:
             done, notes = _write(self, writer, choice, layout, format, options)
+    except OvertakenError as error:
+        raise CacheError(_overtaken(target, str(error))) from None
     except OSError as error:
         raise CacheError(
             f"The export to {target.where} could not be written: {_why(error)}. Each file of an"
@@ -280,6 +284,7 @@ def _write(
         and all(writer.is_in_place(name) for name in last.files)
     ):
         return last.tables, last.notes
+    writer.begin()
     done: list[Written] = []
     notes: list[str] = []
     with contextlib.ExitStack() as stack:
@@ -413,6 +418,15 @@ def _as_text(argument: Any) -> str | None:
         return argument.to_csv()
     # What an object of another kind says may be another thing each time.
     return repr(argument) if isinstance(argument, str | dict) else secrets.token_hex()
+
+
+def _overtaken(target: Target, by: str) -> str:
+    began = f"began ({by})" if by else "ended its work"
+    return (
+        f"Another export to {target.where} {began} while this one ran, so this one stopped: two"
+        " at once would mix their files. What is there is the set of the other one;"
+        " pdframe.export_check says whether it is complete. Run one export at a time to one place."
+    )
 
 
 def _why(error: OSError) -> str:

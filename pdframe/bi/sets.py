@@ -9,6 +9,9 @@ An export that is killed before its journal is written leaves the old set, and a
 that is killed after it leaves a mixture, and a journal: the next export completes the renames
 before it does anything else. `check` says which of these a folder is in.
 
+One export writes at a time. In a folder of this machine others wait; elsewhere the one that began
+last goes on and the others stop (`RemoteFolder`).
+
 The listing, `pdframe-export.json`, names the account, every file that exports wrote, and the id of
 its content. A Parquet file carries the same id in its metadata, and the listing has the digest of
 its bytes too; for other files the digest is the id. A file whose content is unchanged is not
@@ -29,7 +32,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pdframe._files import seal, unseal
-from pdframe.bi._targets import STAGING, Target
+from pdframe.bi._targets import LOCK, STAGING, Target
 from pdframe.bi.formats import parquet_footer
 from pdframe.errors import ArgumentError
 
@@ -243,15 +246,19 @@ def _digest_of(file: SupportsRead[bytes]) -> str:
 
 def complete(target: Target) -> None:
     """Complete an export that was interrupted after its journal was written, and delete what killed
-    exports left. The caller holds the lock of the target.
+    exports left. The caller holds the lock of the target, or its claim.
     """
     journal = read_journal(target)
     if journal is not None:
         apply(target, journal)
-    elif target.exists(JOURNAL):
-        target.delete(JOURNAL)
-    for staging in target.stagings():
+    stagings = target.stagings()
+    # After they were listed: an export that began later has none among these.
+    target.check_claim()
+    for staging in stagings:
         target.delete_tree(staging)
+    # Damaged, or of an export that was overtaken in that moment: its files are deleted.
+    if target.exists(JOURNAL):
+        target.delete(JOURNAL)
 
 
 def apply(target: Target, journal: Journal) -> None:
@@ -274,17 +281,36 @@ def apply(target: Target, journal: Journal) -> None:
 class SetWriter:
     """Write the files of one export, and put them in place together at the end."""
 
-    def __init__(self, target: Target, account: str, kind: str) -> None:
+    def __init__(self, target: Target, account: str, kind: str, others: Sequence[str]) -> None:
         self.target = target
-        self.listing = read_listing(target)
+        self.listing = Listing()
         self._account = account
         self._kind = kind
+        self._others = others
+        self._has_begun = False
         self._staging = f"{STAGING}{secrets.token_hex(4)}"
         self._entries: dict[str, dict[str, Any]] = {}
         self._moves: list[tuple[str, str]] = []
         self._outdated: dict[str, str] = {}
         self._is_decided = False
         self._now = datetime.now(UTC).replace(microsecond=0).isoformat()
+
+    def read(self) -> None:
+        """Read what is there, and refuse what would be lost. The export that this one waited for may
+        be another account's.
+        """
+        self.listing = read_listing(self.target)
+        refuse_other_account(self.target, self.listing, self._account)
+        refuse_beside(self.target, self.listing, self._others)
+
+    def begin(self) -> None:
+        """Claim the place, complete an interrupted export, and read what is there; once."""
+        if self._has_begun:
+            return
+        self.target.claim()
+        complete(self.target)
+        self.read()
+        self._has_begun = True
 
     @property
     def last(self) -> Mapping[str, Any]:
@@ -490,18 +516,35 @@ class _Counted(io.RawIOBase):
         return True
 
 
-@contextlib.contextmanager
-def writing(target: Target, account: str, kind: str) -> Iterator[SetWriter]:
-    """Write one export: others wait, and an interrupted one is completed first.
+def _is_unfinished(target: Target) -> bool:
+    """Whether an export writes there, or was killed."""
+    return target.exists(JOURNAL) or target.exists(LOCK) or bool(target.stagings())
 
-    Nothing changes unless the block calls `commit`.
+
+@contextlib.contextmanager
+def writing(
+    target: Target, account: str, kind: str, others: Sequence[str] = ()
+) -> Iterator[SetWriter]:
+    """Write one export, an interrupted one is completed first; nothing changes unless the block
+    calls `commit`.
+
+    Others wait where the place has a lock. Elsewhere they stop once this one begins: the block calls
+    `begin` before it adds files, since an export without changes does not disturb one that writes.
+
+    Parameters
+    ----------
+    target, account, kind
+        The place, the key of the account, and layout and format: "star csv".
+    others
+        Kinds that cannot be beside this one.
     """
     with target.locked():
-        complete(target)
-        writer = SetWriter(target, account, kind)
-        # The export that this one waited for may be another account's.
-        refuse_other_account(target, writer.listing, account)
+        writer = SetWriter(target, account, kind, others)
         try:
+            if target.is_near or _is_unfinished(target):
+                writer.begin()
+            else:
+                writer.read()
             yield writer
         except BaseException:
             writer.abandon()

@@ -321,7 +321,7 @@ def _figure(figure: Figure) -> str:
     before = f"before: {unbroken(figure.before)}" if figure.before else ""
     said = "".join(
         f'<dd class="pd-before">{line}</dd>'
-        for line in (unbroken(figure.note), change, before)
+        for line in (unbroken(figure.range), unbroken(figure.note), change, before)
         if line
     )
     return (

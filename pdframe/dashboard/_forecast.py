@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
@@ -35,7 +34,7 @@ from pdframe.dashboard._record import (
 from pdframe.dashboard.state import State
 from pdframe.metrics.forecasting.deals import deals_from
 from pdframe.metrics.forecasting.learned import Learned
-from pdframe.metrics.forecasting.totals import draws_from, forecast_from
+from pdframe.metrics.forecasting.totals import forecast_with_draws
 
 __all__ = ["forecast", "keep_common_sd", "learn", "until_month"]
 
@@ -43,6 +42,8 @@ AHEAD = 3
 """Months that are forecast after the current one."""
 _CHOSEN = "chosen"
 """A column of deals: whether the reader chose them."""
+DRAWS = 10_000
+"""Draws, as many as `metrics.forecast` makes."""
 MANY_OPEN, FEWER_DRAWS = 10_000, 2_000
 """Of that many open deals so few draws are enough: 10,000 take seconds at each choice."""
 
@@ -60,18 +61,19 @@ class _Model:
         if not chosen.is_all:
             self._by.append(_CHOSEN)
         is_large = data.deals["status"].eq("open").sum() > MANY_OPEN
-        self._how = {"draws": FEWER_DRAWS} if is_large else {}
+        self._draws = FEWER_DRAWS if is_large else DRAWS
 
-    def months(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the forecast by month, in the chosen currency and in every one."""
-        every = self._of(forecast_from)
-        return self._own(every), self._own(every, is_of_all=True)
-
-    def draws(self) -> pd.DataFrame:
-        """Return the draws counted the ranges; those of another quota are the same."""
-        key = "draws", self._state.chosen
-        every = self._data.once(key, lambda: self._of(draws_from))
-        return self._own(every)
+    def results(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Return the forecast by month in the chosen currency, in every one, and the draws."""
+        if self._state.quota is None:
+            months, draws = self._computed()
+        else:
+            # Those of another quota are the same.
+            key = "draws", self._state.chosen
+            months, draws = self._data.once(key, self._computed)
+        noted = months.attrs.get("notes", ())
+        self._notes.add(*noted, *self._data.computed.get("common_sd notes", ()))
+        return self._own(months), self._own(months, is_of_all=True), self._own(draws)
 
     def each(self) -> pd.DataFrame:
         """Return the forecast of each open deal."""
@@ -96,7 +98,7 @@ class _Model:
         how = {"as_of": as_text(self._data.now), "history": "account.deal_history()"}
         until = f"until='{self.until}'"
         by = f", by={self._by!r}" if self._by else ""
-        by += "".join(f", {name}={value}" for name, value in self._how.items())
+        by += f", draws={self._draws}" if self._draws != DRAWS else ""
         own = [f"months['currency'] == {state.currency!r}"] if self._data.rates is None else []
         own += [] if chosen.is_all else ["months['chosen']"]
         lines += [
@@ -112,31 +114,32 @@ class _Model:
             lines.append(f"each = each[each['currency'] == {state.currency!r}]")
         if not chosen.is_all:
             lines.append('each = each[each["deal_id"].isin(deals["id"])]')
+        lines += [
+            f"draws = metrics.forecast_draws({every}, visits, stages, {until}{by}, **amounts,"
+            " **how)",
+            *(f"draws = draws[{one.replace('months', 'draws')}]" for one in own),
+            "coming = draws[draws['period'] > draws['period'].min()]",
+            "coming = coming.groupby('draw')['total'].sum()",
+            "expected_range = coming.quantile([.1, .9], interpolation='lower')",
+        ]
         if state.quota is not None:
-            lines += [
-                f"draws = metrics.forecast_draws({every}, visits, stages, {until}{by}, **amounts,"
-                " **how)",
-                *(f"draws = draws[{one.replace('months', 'draws')}]" for one in own),
-                f"goal = metrics.attainment(draws, {state.quota!r})",
-            ]
+            lines.append(f"goal = metrics.attainment(draws, {state.quota!r})")
         return [*lines, "record = account.track_record()"]
 
-    def _of(self, metric: Any) -> pd.DataFrame:
+    def _computed(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the forecast by month, and its draws, of all currencies."""
         data, deals = self._data, self._data.deals
         if not self._chosen.is_all:
             deals = deals.assign(**{_CHOSEN: deals["id"].isin(self._chosen.deals["id"])})
-        result = self._notes.of(
-            metric,
+        return forecast_with_draws(
             _learned(data),
             deals,
             until=self.until,
             by=self._by or None,
+            draws=self._draws,
             rates=data.rates,
             spread=data.computed.get("common_sd"),
-            **self._how,
         )
-        self._notes.add(*data.computed.get("common_sd notes", ()))
-        return result
 
     def _own(self, rows: pd.DataFrame, *, is_of_all: bool = False) -> pd.DataFrame:
         """Return the rows of the chosen deals in the chosen currency, or in all."""
@@ -151,7 +154,7 @@ def forecast(data: Data, state: State) -> View:
     """The range of revenue that the coming months may bring, its record, and the deals in it."""
     chosen, notes = Chosen(data, state), Notes()
     model = _Model(data, state, chosen, notes)
-    (months, every), each = model.months(), model.each()
+    (months, every, draws), each = model.results(), model.each()
     if months.empty:
         return View(
             "forecast",
@@ -167,6 +170,7 @@ def forecast(data: Data, state: State) -> View:
         Figure(
             f"Expected {later['period'].iloc[0]:%Y-%m} to {model.until}, {state.currency}",
             amount(later["mean"].sum()),
+            range=_range(draws[draws["period"].isin(later["period"])]),
             note="; ".join(filter(None, _missing(data, state, every, later))),
         ),
         Figure(
@@ -205,7 +209,7 @@ def forecast(data: Data, state: State) -> View:
     ]
     frames = {"months": months, "each": each}
     if state.quota is not None:
-        goal = notes.of(metrics.attainment, model.draws(), state.quota)
+        goal = notes.of(metrics.attainment, draws, state.quota)
         frames["goal"] = goal
         tables.insert(1, _goal(goal, state))
         figures.append(Figure(f"Quota reached in {goal['period'].iloc[0]:%Y-%m}", _chance(goal)))
@@ -240,6 +244,14 @@ def forecast(data: Data, state: State) -> View:
             ),
         ),
     )
+
+
+def _range(draws: pd.DataFrame) -> str:
+    """Return what 8 of 10 draws are between, of the sum of their periods."""
+    totals = draws.groupby("draw")["total"].sum()
+    # The place among the draws that the ranges of single periods are taken from.
+    low, high = totals.quantile([0.1, 0.9], interpolation="lower")
+    return f"P10 {amount(low)} to P90 {amount(high)}"
 
 
 def _missing(data: Data, state: State, every: pd.DataFrame, later: pd.DataFrame) -> tuple[str, str]:

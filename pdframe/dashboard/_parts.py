@@ -59,6 +59,8 @@ class Figure:
         What the value leaves out.
     trend
         Its values by month, the newest last; empty: none is drawn.
+    range
+        What 8 of 10 outcomes are between; empty: the value is known.
     """
 
     label: str
@@ -67,6 +69,7 @@ class Figure:
     change: str = ""
     note: str = ""
     trend: tuple[float, ...] = ()
+    range: str = ""
 
     @property
     def signed_change(self) -> str:

@@ -466,7 +466,8 @@ def _width(cells: Iterable[str]) -> int:
 
 def _figure(figure: Figure) -> str:
     change = escaped(figure.signed_change)
-    more = f'<dd class="note">{unbroken(figure.note)}</dd>' if figure.note else ""
+    said = (figure.range, figure.note)
+    more = "".join(f'<dd class="note">{unbroken(text)}</dd>' for text in said if text)
     if figure.before:
         before = f"from {unbroken(figure.before)}"
         more += f'<dd class="change">{f"<b>{change}</b> " if change else ""}{before}</dd>'

@@ -16,12 +16,15 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 import pytest
 
 import pdframe
 from pdframe import sandbox
+from pdframe.bi._targets import RemoteFolder
+from pdframe.errors import CacheError
 from tests.helpers import tiers
 from tests.helpers.engines import export_and_die, free_port, moto_python
 
@@ -170,8 +173,8 @@ def test_a_killed_upload_leaves_the_old_set_and_the_next_completes(
     server = loaded.server
     context = multiprocessing.get_context("spawn")
     uploads = len([name for name in new if old.get(name) != new[name]])
-    # After the journal, which is one upload more, an export is completed, not undone.
-    for step in tiers.places(range(uploads + 4), 4):
+    # The claim, the uploads, the listing and the journal come before that; then files are moved.
+    for step in tiers.places(range(uploads + 5), 4):
         loaded.export(bucket.url, *TABLES, names=False)
         assert data(bucket.contents()) == old
         dying = context.Process(
@@ -182,7 +185,7 @@ def test_a_killed_upload_leaves_the_old_set_and_the_next_completes(
         dying.join()
         assert dying.exitcode == -signal.SIGKILL, step
         present = data(bucket.contents())
-        if step <= uploads:
+        if step <= uploads + 1:
             assert present == old, step
         assert bool(pdframe.export_check(bucket.url)) is (present in (old, new)), step
         loaded.export(bucket.url, *TABLES, names=True)
@@ -192,3 +195,62 @@ def test_a_killed_upload_leaves_the_old_set_and_the_next_completes(
         assert check.note == ""
         left = [name for name in bucket.contents() if ".pdframe-" in name or "journal" in name]
         assert not left, step
+
+
+def test_an_export_that_another_one_overtakes_stops(
+    loaded: sandbox.SandboxAccount, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each change of the first export, the second begins and ends."""
+    how: dict[str, dict[str, Any]] = {
+        "old": {"names": False},
+        "first": {"names": True, "max_rows": 20},
+        "second": {"names": True},
+    }
+    sets = {}
+    for name, arguments in how.items():
+        bucket = Bucket(address, f"once-{name}")
+        loaded.export(bucket.url, *TABLES, **arguments)
+        sets[name] = data(bucket.contents())
+    assert sets["first"] != sets["second"] != sets["old"]
+    bucket = Bucket(address, "at-once")
+    left = 0
+
+    def interrupted(change: Any) -> Any:
+        def changing(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                loaded.export(bucket.url, *TABLES, **how["second"])
+            return change(*args, **options)
+
+        return changing
+
+    for name in ("create", "move", "delete"):
+        monkeypatch.setattr(RemoteFolder, name, interrupted(getattr(RemoteFolder, name)))
+
+    def first(step: int) -> bool:
+        """Export until the second overtakes it before a change; return whether it was stopped."""
+        nonlocal left
+        left = 10**6
+        loaded.export(bucket.url, *TABLES, **how["old"])
+        left = step
+        try:
+            loaded.export(bucket.url, *TABLES, **how["first"])
+        except CacheError as error:
+            messages.append(str(error))
+            return True
+        return False
+
+    messages: list[str] = []
+    first(10**6)
+    changes = 10**6 - left
+    stopped = []
+    for step in tiers.places(range(0, changes, 3), 4):
+        stopped.append(first(step))
+        # Before its claim it was not overtaken: it began last.
+        assert stopped[-1] is (step > 0), step
+        assert data(bucket.contents()) == sets["second" if step else "first"], step
+        assert pdframe.export_check(bucket.url)
+        assert not [name for name in bucket.contents() if ".pdframe" in name or "journal" in name]
+    assert any(stopped)
+    assert all("so this one stopped" in message for message in messages)

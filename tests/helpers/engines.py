@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import importlib.util
 import os
-import shutil
+import re
 import signal
 import socket
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +34,8 @@ SPARK_SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
 }
 """None of them changes what Spark reads or computes."""
+OLDEST_JAVA = 17
+"""What Spark 4 runs on."""
 MOTO_VARIABLE = "PDFRAME_MOTO_PYTHON"
 """A Python with moto, elsewhere than where `make engines` puts it."""
 
@@ -41,11 +45,23 @@ def lacks(*packages: str, java: bool = False) -> str:
     for package in packages:
         if importlib.util.find_spec(package) is None:
             return f"the Python package {package} (make engines)"
-    return "Java (on Debian: apt install default-jre-headless)" if java and not _java() else ""
+    if java and not _has_java():
+        return f"Java {OLDEST_JAVA} or newer (on Debian: apt install default-jre-headless)"
+    return ""
 
 
-def _java() -> str | None:
-    return os.environ.get("JAVA_HOME") or shutil.which("java")
+@functools.cache
+def _has_java() -> bool:
+    """Whether the Java that Spark takes runs, and is new enough for it."""
+    home = os.environ.get("JAVA_HOME")
+    command = [f"{home}/bin/java" if home else "java", "-version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    # Java 8 called itself 1.8.
+    version = re.search(r'version "(\d+)', done.stderr)
+    return not done.returncode and version is not None and int(version[1]) >= OLDEST_JAVA
 
 
 def need(*packages: str, java: bool = False) -> None:
@@ -181,9 +197,17 @@ def moto_python() -> str:
     """Return the Python that has moto; skip the test where there is none."""
     named = os.environ.get(MOTO_VARIABLE)
     python = Path(named) if named else Path(sys.prefix) / "moto" / "bin" / "python"
-    if not python.exists():
+    if not _has_moto(python):
         pytest.skip("this test needs moto in an environment of its own (make engines)")
     return str(python)
+
+
+def _has_moto(python: Path) -> bool:
+    """Whether a Python has moto: an installation that was interrupted leaves one without it."""
+    code = "import importlib.util as u, sys; sys.exit(u.find_spec('moto.server') is None)"
+    with contextlib.suppress(OSError):
+        return not subprocess.run([python, "-c", code], capture_output=True).returncode
+    return False
 
 
 def free_port() -> int:

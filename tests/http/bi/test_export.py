@@ -471,7 +471,16 @@ def test_what_the_plan_lacks_is_left_out_of_everything_and_refused_by_name(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("deals.csv", "csv"), ("x.Parquet", "parquet"), ("book.xls", "xlsx")]
+    ("name", "kind"),
+    [
+        ("deals.csv", "='csv'"),
+        ("x.Parquet", "='parquet'"),
+        ("x.pq", "='parquet'"),
+        ("book.xls", "='xlsx'"),
+        ("crm.db", "='duckdb'"),
+        ("deals.json", ": parquet, csv, duckdb or xlsx"),
+        ("backup.zip", ": parquet, csv, duckdb or xlsx"),
+    ],
 )
 def test_a_new_folder_with_the_name_of_a_file_is_refused(
     exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame],
@@ -480,7 +489,7 @@ def test_a_new_folder_with_the_name_of_a_file_is_refused(
     kind: str,
 ) -> None:
     account = exported[0]
-    with pytest.raises(ArgumentError, match=rf"such as 'bi', and format='{kind}'\."):
+    with pytest.raises(ArgumentError, match=rf"such as 'bi', and (a )?format{kind}\."):
         account.export(tmp_path / name, "stages")
     assert not [*tmp_path.iterdir()]
     # One that is there is what its owner wants.

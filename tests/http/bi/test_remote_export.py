@@ -17,78 +17,16 @@ import pdframe
 from pdframe import sandbox
 from pdframe.errors import ArgumentError, CacheError
 from tests.helpers import tiers
+from tests.helpers.object_store import Store, failing
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 TABLES = ("deals", "persons", "stages")
 SECRET = "hunter2-secret"
 
 
-class Store(pafs.FileSystemHandler):
-    """An object store on this disk, that fails from its `after`-th change on."""
-
-    def __init__(self, folder: Path, after: int = 10**9) -> None:
-        folder.mkdir(exist_ok=True)
-        self._files = pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
-        self._left = after
-        self.changes: list[str] = []
-
-    def system(self) -> pafs.PyFileSystem:
-        return pafs.PyFileSystem(self)
-
-    def _change(self, what: str, path: str) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise OSError(f"403 of https://user:{SECRET}@store")
-        self.changes.append(f"{what} {path}")
-
-    def get_type_name(self) -> str:
-        return "store"
-
-    def normalize_path(self, path: str) -> str:
-        return path
-
-    def get_file_info(self, paths: list[str]) -> Any:
-        return self._files.get_file_info(paths)
-
-    def get_file_info_selector(self, selector: pafs.FileSelector) -> Any:
-        return self._files.get_file_info(selector)
-
-    def create_dir(self, path: str, recursive: bool) -> None:
-        self._files.create_dir(path, recursive=recursive)
-
-    def delete_dir(self, path: str) -> None:
-        self._change("delete", path)
-        self._files.delete_dir(path)
-
-    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        raise NotImplementedError
-
-    def delete_root_dir_contents(self) -> None:
-        raise NotImplementedError
-
-    def delete_file(self, path: str) -> None:
-        self._change("delete", path)
-        self._files.delete_file(path)
-
-    def move(self, src: str, dest: str) -> None:
-        raise NotImplementedError  # of an object store it is no single step
-
-    def copy_file(self, src: str, dest: str) -> None:
-        self._change("copy", dest)
-        self._files.copy_file(src, dest)
-
-    def open_input_stream(self, path: str) -> Any:
-        return self._files.open_input_stream(path)
-
-    def open_input_file(self, path: str) -> Any:
-        return self._files.open_input_file(path)
-
-    def open_output_stream(self, path: str, metadata: Any) -> Any:
-        self._change("write", path)
-        return self._files.open_output_stream(path)
-
-    def open_append_stream(self, path: str, metadata: Any) -> Any:
-        raise NotImplementedError
+def dying(folder: Path, after: int) -> Store:
+    """A store that fails from its `after`-th change on."""
+    return Store(folder, failing(after, f"403 of https://user:{SECRET}@store"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -155,9 +93,8 @@ def test_a_killed_upload_leaves_the_old_set_and_the_next_export_completes(
     uploads = sum(change.startswith("write") for change in full.changes)
     for step in tiers.places(range(len(full.changes)), 6):
         shutil.copytree(tmp_path / "old", tmp_path / str(step))
-        dying = Store(tmp_path / str(step), step)
         with contextlib.suppress(CacheError):
-            loaded.export(dying.system(), *TABLES, names=True)
+            loaded.export(dying(tmp_path / str(step), step).system(), *TABLES, names=True)
         present = contents(tmp_path / str(step))
         if step < uploads:
             assert present == old
@@ -173,7 +110,7 @@ def test_a_killed_upload_leaves_the_old_set_and_the_next_export_completes(
 
 
 def test_no_message_shows_a_credential(loaded: sandbox.SandboxAccount, tmp_path: Path) -> None:
-    store = Store(tmp_path / "remote", 0)
+    store = dying(tmp_path / "remote", 0)
     with pytest.raises(CacheError) as failed:
         loaded.export(store.system(), *TABLES)
     assert SECRET not in str(failed.value)
@@ -223,6 +160,19 @@ def test_a_file_system_of_this_machine_has_private_files_and_a_lock(
     assert pdframe.export_check(system)
     with pytest.raises(ArgumentError, match="without a folder"):
         loaded.export(pafs.LocalFileSystem(), "stages")
+
+
+def test_a_new_folder_with_the_name_of_a_file_is_refused(
+    loaded: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "remote")
+    system = pafs.SubTreeFileSystem("bi/crm.db", store.system())
+    with pytest.raises(ArgumentError, match=r"'crm\.db' is named like a file.*format='duckdb'"):
+        loaded.export(system, "stages")
+    assert store.changes == []
+    (tmp_path / "remote" / "bi" / "crm.db").mkdir(parents=True)
+    loaded.export(system, "stages")
+    assert pdframe.export_check(system)
 
 
 def test_a_local_url_of_fsspec_has_private_files(

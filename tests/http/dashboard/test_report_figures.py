@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pdframe import sandbox
+from pdframe import metrics, sandbox
 from pdframe.dashboard._data import Data, collect
 from pdframe.dashboard._parts import Figure
 from pdframe.dashboard.state import State, period_of
@@ -275,6 +275,27 @@ def test_the_expected_revenue_is_that_of_the_account_s_forecast(
     later = months[(months["currency"] == "EUR") & (months["period"] >= "2026-07-01")]
     one = figures["forecast", "Expected 2026-07 to 2026-09, EUR"]
     assert float(one.value.replace(",", "")) == pytest.approx(later["mean"].sum(), rel=0.02)
+
+
+def test_the_range_of_the_expected_revenue_is_that_of_the_sum_of_its_months(
+    figures: dict[tuple[str, str], Figure], data: Data
+) -> None:
+    """It is narrower than the sum of the ranges: months are seldom all bad or all good."""
+    frames = data.deals, data.visits, data.stages
+    how: dict[str, Any] = {"until": "2026-09", "by": "currency", "as_of": data.now}
+    draws = metrics.forecast_draws(*frames, history=data.history, **how)
+    own = draws[(draws["currency"] == "EUR") & (draws["period"] >= "2026-07-01")]
+    totals = sorted(own.pivot(index="draw", columns="period", values="total").sum(axis=1))
+    low, high = totals[999], totals[8999]
+    one = figures["forecast", "Expected 2026-07 to 2026-09, EUR"]
+    assert one.range == f"P10 {round(low):,} to P90 {round(high):,}"
+    assert low < float(one.value.replace(",", "")) < high
+    months = metrics.forecast(*frames, history=data.history, **how)
+    months = months[(months["currency"] == "EUR") & (months["period"] >= "2026-07-01")]
+    assert months["p10"].sum() < low < high < months["p90"].sum()
+    assert [one.range for (_, label), one in figures.items() if "Expected" not in label] == [""] * (
+        len(figures) - 1
+    )
 
 
 def test_no_key_figure_is_left_out(figures: dict[tuple[str, str], Figure]) -> None:

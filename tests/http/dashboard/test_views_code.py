@@ -84,6 +84,9 @@ def test_code_gives_the_frames_of_its_view(
     for name, shown in one.frames.items():
         again = ran[name].drop(columns="chosen", errors="ignore").reset_index(drop=True)
         pd.testing.assert_frame_equal(again, shown)
+    if key == "forecast":
+        low, high = ran["expected_range"]
+        assert one.figures[0].range == f"P10 {round(low):,} to P90 {round(high):,}"
     for number in one.counted:
         again, shown = run(number.code, **ran)["counted"], number.rows()
         assert sorted(again["deal_id"]) == sorted(shown["deal_id"])

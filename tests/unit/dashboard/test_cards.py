@@ -33,6 +33,13 @@ def test_a_note_stands_under_the_value_and_minus_is_the_same_everywhere() -> Non
     ]
 
 
+def test_a_range_stands_under_the_value() -> None:
+    card = Figure("Expected, EUR", "90", note="besides 7 GBP", range="P10 50 to P90 130")
+    said = ["Expected, EUR", "90", "P10 50 to P90 130", "besides 7 GBP"]
+    assert texts(page._figure(card)) == said
+    assert texts(_content._figure(card)) == said
+
+
 def test_no_line_ends_within_a_date() -> None:
     assert unbroken("2026-11-30 02:32 UTC") == '<span class="date">2026-11-30</span> 02:32 UTC'
     assert unbroken("<b> in 2026-03") == '&lt;b&gt; in <span class="date">2026-03</span>'
