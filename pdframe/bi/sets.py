@@ -296,8 +296,8 @@ class SetWriter:
         self._now = datetime.now(UTC).replace(microsecond=0).isoformat()
 
     def read(self) -> None:
-        """Read what is there, and refuse what would be lost. The export that this one waited for may
-        be another account's.
+        """Read what is there, and refuse what would be lost. The export that this one waited for
+        may be another account's.
         """
         self.listing = read_listing(self.target)
         refuse_other_account(self.target, self.listing, self._account)
@@ -528,8 +528,8 @@ def writing(
     """Write one export, an interrupted one is completed first; nothing changes unless the block
     calls `commit`.
 
-    Others wait where the place has a lock. Elsewhere they stop once this one begins: the block calls
-    `begin` before it adds files, since an export without changes does not disturb one that writes.
+    Others wait where the place has a lock. Elsewhere they stop once this one begins: the block
+    calls `begin` before it adds files, since an export without changes does not disturb one that writes.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def test_a_forecast_shows_how_far_it_is_unless_bars_are_off(
         account.sync()
         quiet = account.forecast("2026-08", rates=RATES, draws=500, as_of="2026-06-30")
         assert capsys.readouterr().err == ""
-        account.forecast("2026-08", rates=RATES, draws=50, method="constant")  # learns anew
+        account.forecast("2026-08", rates=RATES, draws=50, method="constant")  # learns again
         capsys.readouterr()
         show_progress_on(account, Bars(True, delay=0, interval=0))
         shown = account.forecast("2026-08", rates=RATES, draws=500, as_of="2026-06-30")
@@ -263,7 +263,7 @@ def test_until_may_be_said_relative_to_now(tmp_path: Path) -> None:
             account.forecast("thsi month", rates=RATES, draws=500)
 
 
-def test_other_choices_of_a_day_find_what_was_learned_and_an_edit_is_learned_anew(
+def test_other_choices_of_a_day_find_what_was_learned_and_an_edit_is_learned_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = 0
@@ -271,9 +271,9 @@ def test_other_choices_of_a_day_find_what_was_learned_and_an_edit_is_learned_ane
     def learn(*frames: Any, **how: Any) -> Learned:
         nonlocal times
         times += 1
-        return learn_anew(*frames, **how)
+        return learn_again(*frames, **how)
 
-    learn_anew = Learned.at
+    learn_again = Learned.at
     monkeypatch.setattr("pdframe.history.forecasts.Learned.at", learn)
     how: dict[str, Any] = {"rates": RATES, "draws": 50}
     choices: list[dict[str, Any]] = [
