@@ -529,7 +529,8 @@ def writing(
     calls `commit`.
 
     Others wait where the place has a lock. Elsewhere they stop once this one begins: the block
-    calls `begin` before it adds files, since an export without changes does not disturb one that writes.
+    calls `begin` before it adds files, since an export without changes does not disturb one that
+    writes.
 
     Parameters
     ----------
