@@ -29,6 +29,8 @@ class ChangeRows:
         Id.
     time, seen
         When the value began, and when that was known; microseconds.
+    begun
+        Since when it may have been so: after the lower bound of `time`; `time` where that is exact.
     value
         The value since then: float64, ids, days or text.
     first
@@ -41,6 +43,7 @@ class ChangeRows:
     deal: Ints
     time: Ints
     seen: Ints
+    begun: Ints
     value: NDArray[Any]
     first: Flags
     logged: Flags
@@ -66,6 +69,7 @@ class ChangeRows:
             (self.deal, more),
             (self.time, always),
             (seen, always),
+            (self.begun, always),
             (self.value, values.astype(self.value.dtype)),
             (self.first, no),
             (self.logged, no),
@@ -98,6 +102,10 @@ def read_changes(history: pd.DataFrame | None, tz: str) -> dict[str, ChangeRows]
 def _of_column(history: pd.DataFrame, name: str, tz: str) -> ChangeRows:
     deal = plain_ids(history["deal_id"])
     time, seen = (micros(history[column], tz, column) for column in ("time", "seen_at"))
+    begun = time
+    if "time_after" in history.columns:
+        low = micros(history["time_after"], tz, "time_after")
+        begun = np.where((low == NULL) | (low >= time), time, low + 1)
     before, after = (_texts(history[column]) for column in ("before", "after"))
     shown = logged = np.zeros(len(history), bool)
     if "source" in history.columns:
@@ -108,13 +116,13 @@ def _of_column(history: pd.DataFrame, name: str, tz: str) -> ChangeRows:
         usable &= ~(logged & (before == ""))
     order = np.flatnonzero(usable)
     order = order[np.lexsort((after[order], before[order], seen[order], time[order], deal[order]))]
-    deal, time, seen, before, after = (a[order] for a in (deal, time, seen, before, after))
+    deal, time, seen, begun = (a[order] for a in (deal, time, seen, begun))
+    before, after = before[order], after[order]
     keep = _last_of_ties(deal, time, before, after)
     deal, first = deal[keep], shown[order][keep]
     first[1:] &= deal[1:] != deal[:-1]
-    return ChangeRows(
-        deal, time[keep], seen[keep], _values(name, after[keep]), first, logged[order][keep]
-    )
+    values, logged = _values(name, after[keep]), logged[order][keep]
+    return ChangeRows(deal, time[keep], seen[keep], begun[keep], values, first, logged)
 
 
 def _texts(column: pd.Series[Any]) -> NDArray[Any]:
@@ -178,7 +186,7 @@ def _id(text: str) -> int:
 
 def _nothing(name: str) -> ChangeRows:
     none, no = np.zeros(0, np.int64), np.zeros(0, bool)
-    return ChangeRows(none, none, none, _values(name, np.zeros(0, "U1")), no, no)
+    return ChangeRows(none, none, none, none, _values(name, np.zeros(0, "U1")), no, no)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +212,7 @@ class Timeline:
 
     @classmethod
     def of(cls, rows: ChangeRows, deals: Ints, when: Ints, unknown: Any) -> Timeline:
-        """Arrange rows by deal; `when` is `rows.seen`, or `rows.time`, from which a value counts.
+        """Arrange rows by deal; `when` is `rows.seen`, or `rows.begun`, from which a value counts.
 
         `deals` are the ids of the known deals, ascending.
         """

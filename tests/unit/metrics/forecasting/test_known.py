@@ -273,6 +273,37 @@ def test_the_value_of_a_win_is_that_at_winning_as_far_as_known():
     assert known(deals, visits, "2025-12-01", history).wins.value.tolist() == [20.0]
 
 
+@pytest.mark.parametrize(
+    ("won", "before", "value"),
+    [
+        # The snapshot of April shows the win and the new value.
+        ("2025-03-15", None, 20.0),
+        # The snapshot of March showed the win, and the old value beside it.
+        ("2025-03-01", None, 10.0),
+        ("2025-02-15", None, 10.0),
+        # An exact time, from a changelog, is later than the win.
+        ("2025-03-15", "exact", 10.0),
+        ("2025-04-01", "exact", 20.0),
+    ],
+)
+def test_the_value_of_a_win_is_the_one_beside_which_a_snapshot_first_shows_it(
+    won: str, before: str | None, value: float
+):
+    deals = [deal(1, "2025-01-01", "won", won_time=won, update_time="2025-04-01")]
+    visits = [visit(1, 1, "2025-01-01", won, "won")]
+    rows = [("10", "2025-01-05", None, "first look")]
+    rows.append(("20", "2025-04-01", None if before else "2025-03-01", "snapshots"))
+    history = [
+        {"deal_id": 1, "column": "value", "after": after, "source": source}
+        | {"time": day(time), "seen_at": day(time), "time_after": low and day(low)}
+        for after, time, low, source in rows
+    ]
+    assert known(deals, visits, "2025-06-30", history).wins.value.tolist() == [value]
+    # What a later snapshot shows is not known earlier.
+    if won < "2025-03-31":
+        assert known(deals, visits, "2025-03-31", history).wins.value.tolist() == [10.0]
+
+
 def test_changes_of_one_instant_form_a_chain_in_any_order_of_rows():
     when = {"time": day("2025-02-01"), "seen_at": day("2025-02-01")}
     steps = [("3", "1"), ("5", "3"), (None, "5")]
