@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -25,9 +24,6 @@ from pdframe.dashboard._parts import (
     unbroken,
 )
 from pdframe.errors import PdframeError
-
-if TYPE_CHECKING:
-    from pdframe.dashboard.pictures import Theme
 
 __all__ = ["STYLE", "Drawn", "deals_of", "drawn", "failure", "static", "status"]
 
@@ -205,11 +201,11 @@ def drawn(one: View) -> Drawn:
     # Two stand side by side: drawn narrower, their text is as large as that of one.
     width = _ALONE if len(one.charts) == 1 else _BESIDE
     for chart in one.charts:
-        from pdframe.dashboard.pictures import png
+        from pdframe.dashboard.pictures import pngs
 
         try:
             with collect_warnings():
-                light, dark = (_address(png(chart, theme, width)) for theme in _THEMES)
+                light, dark = map(_address, pngs(chart, width))
         except PdframeError as error:
             notes.append(f"{chart.title}: {error}")
         else:
@@ -281,9 +277,6 @@ def deals_of(data: Data, label: str, rows: pd.DataFrame) -> str:
         links=known["url"],
     )
     return _table(listed)
-
-
-_THEMES: tuple[Theme, Theme] = ("light", "dark")
 
 
 def _html(
