@@ -60,7 +60,7 @@ class HazardMethod:
 
 def _fit(known: Known, seed: int, most: int = MAX_ROWS) -> Blend:
     sample = landmarks(known, seed, most=most)
-    hazard, chain = fit_hazard(sample), AalenJohansen().fit(known, seed)
+    hazard, chain = fit_hazard(sample, known.tz), AalenJohansen().fit(known, seed)
     design = hazard.design
     both = _both(hazard, chain, sample.deals, design.ends)
     levelling = Levelling.of(both, sample, design)

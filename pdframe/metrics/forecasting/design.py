@@ -1,21 +1,20 @@
 """The features of an open deal in an interval of the future, each as the number of a level.
 
-Days and months are those of UTC: beside bounds that are weeks apart, the hours to the company's own
-day are little, and the same deals have the same features in every timezone. A feature is what was
-known of the deal when it was observed; the intervals that follow differ by their number, and by
-where they lie against the expected close and in the calendar.
+Days and months are those of the company's timezone. A feature is what was known of the deal when it
+was observed; the intervals that follow differ by their number, and by where they lie against the
+expected close and in the calendar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from pdframe.metrics._arguments import NULL
-from pdframe.metrics._columns import NO_ID, places
+from pdframe.metrics._arguments import NULL, local_days
+from pdframe.metrics._columns import NO_ID, midnights, places
 from pdframe.metrics._survival import Flags, Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 
@@ -92,6 +91,27 @@ class Levels:
         return places(self.ids, values) + 1 if len(self.ids) else np.zeros(len(values), np.int64)
 
 
+class Observed(NamedTuple):
+    """Deals, and what is the same in all of their intervals.
+
+    Parameters
+    ----------
+    deals, fixed
+        The deals, and the level of each of their fixed features.
+    time
+        The number of the time at which each deal was observed.
+    clock, month
+        What the company's clock shows in the middle of each interval (columns) after these times
+        (rows): microseconds, as if it were UTC's, and the month, from 0.
+    """
+
+    deals: OpenDeals
+    fixed: list[Ints]
+    time: Ints
+    clock: Ints
+    month: Ints
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Design:
     """How deals become levels, learned from the training sample."""
@@ -107,10 +127,11 @@ class Design:
     has_months: bool
     has_activity: bool
     products: Levels | None
+    tz: str
 
     @classmethod
-    def of(cls, deals: OpenDeals, step: int, ends: Ints) -> Design:
-        """Learn levels and bounds from deals open at landmarks."""
+    def of(cls, deals: OpenDeals, step: int, ends: Ints, tz: str) -> Design:
+        """Learn levels and bounds from deals open at landmarks; `tz` is the company's timezone."""
         known_owner = deals.owner != NO_ID
         owner = deals.owner if _mostly(known_owner) else np.full(len(deals), NO_ID)
         currencies, bounds = _value_bounds(deals)
@@ -127,6 +148,7 @@ class Design:
             span >= _SEASON_DAYS * DAY,
             deals.activity is not None,
             None if deals.line_items is None else Levels.of(deals.line_items.product),
+            tz,
         )
 
     @property
@@ -200,23 +222,31 @@ class Design:
         steps = np.where(none, 0, time) / self.step
         return np.where(none, 0, 1 + np.searchsorted(bounds, steps, side="right"))
 
-    def varying(
-        self, deals: OpenDeals, fixed: Sequence[Ints], row: Ints, interval: Ints
-    ) -> list[Ints]:
-        """Return the level of each feature that differs by interval: for rows of `deals`, of which
-        the fixed levels are known, and intervals.
+    def observed(self, deals: OpenDeals) -> Observed:
+        """Return deals with what is the same in all of their intervals."""
+        times, time = np.unique(deals.at, return_inverse=True)
+        middle = times[:, None] + (np.append(0, self.ends[:-1]) + self.ends) // 2
+        day = local_days(middle.ravel(), self.tz)
+        clock = (day + middle.ravel() - midnights(day, self.tz)).reshape(middle.shape)
+        month = clock.view("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
+        return Observed(deals, self.fixed(deals), time, clock, month)
+
+    def varying(self, observed: Observed, row: Ints, interval: Ints) -> list[Ints]:
+        """Return the level of each feature that differs by interval: for rows of deals and
+        intervals.
         """
+        deals, fixed = observed.deals, observed.fixed
         spans = _spans(self.ends)
         span = np.searchsorted(spans, interval, side="right") - 1
         begin = np.append(0, self.ends[:-1])[interval]
-        middle = deals.at[row] + (begin + self.ends[interval]) // 2
         close = np.zeros(len(row), np.int64)
         if self.has_close:
             expected = deals.expected_close[row]
             known = expected != NULL
-            until = np.where(known, expected + 1, 0) * DAY - middle
+            until = np.where(known, expected + 1, 0) * DAY
+            until = until - observed.clock[observed.time[row], interval]
             close = np.where(known, np.searchsorted(_CLOSE, until, side="right") + 1, 0)
-        month = middle.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
+        month = observed.month[observed.time[row], interval]
         # A longer interval lies in several months.
         short = self.ends[interval] - begin <= self.step
         result = [

@@ -40,7 +40,8 @@ class Hazard:
         intervals = len(self.design.ends)
         levels = [feature.levels for feature in self.design.features]
         won, lost = np.empty((len(deals), intervals)), np.empty((len(deals), intervals))
-        fixed = self.design.fixed(deals)
+        observed = self.design.observed(deals)
+        fixed = observed.fixed
         own = levels[: len(fixed)]
         tables = [
             (table, coefficients[1 + sum(own) :], linear(coefficients, fixed, own))
@@ -48,7 +49,7 @@ class Hazard:
         ]
         row = np.arange(len(deals))
         for number in range(intervals):
-            varying = self.design.varying(deals, fixed, row, np.full(len(deals), number))
+            varying = self.design.varying(observed, row, np.full(len(deals), number))
             for table, coefficients, of_fixed in tables:
                 eta = added(of_fixed, coefficients, varying, levels[len(fixed) :])
                 table[:, number] = 1 / (1 + np.exp(-eta))
@@ -65,12 +66,13 @@ class Hazard:
         return chained(*self.hazards(deals), self.design.ends, np.asarray(horizons, np.int64))
 
 
-def fit_hazard(sample: Landmarks) -> Hazard:
-    """Fit both hazards on a training sample."""
-    design = Design.of(sample.deals, sample.step, sample.ends)
+def fit_hazard(sample: Landmarks, tz: str) -> Hazard:
+    """Fit both hazards on a training sample; `tz` is the company's timezone."""
+    design = Design.of(sample.deals, sample.step, sample.ends, tz)
     row, interval, kind = sample.periods()
-    fixed = design.fixed(sample.deals)
-    codes = [*(code[row] for code in fixed), *design.varying(sample.deals, fixed, row, interval)]
+    observed = design.observed(sample.deals)
+    fixed = observed.fixed
+    codes = [*(code[row] for code in fixed), *design.varying(observed, row, interval)]
     features = design.features
     levels = [feature.levels for feature in features]
     scales = [feature.scale for feature in features]
@@ -91,8 +93,9 @@ def fit_hazard(sample: Landmarks) -> Hazard:
 
 
 def _effects(design: Design, coefficients: Floats, deals: OpenDeals) -> Floats:
-    first, row, fixed = np.zeros(len(deals), np.int64), np.arange(len(deals)), design.fixed(deals)
-    codes = [*fixed, *design.varying(deals, fixed, row, first)]
+    observed = design.observed(deals)
+    first, row = np.zeros(len(deals), np.int64), np.arange(len(deals))
+    codes = [*observed.fixed, *design.varying(observed, row, first)]
     result = np.empty((len(deals), len(codes)))
     place = 1
     for number, (code, feature) in enumerate(zip(codes, design.features, strict=True)):

@@ -188,7 +188,7 @@ def test_why_names_them_and_the_design_has_no_such_feature_without(account: Work
     assert not neither["why"].str.contains("activity|product|line items").any()
     known = Known.at(*account.frames, "2026-03-31")
     sample = landmarks(known, 0)
-    design = Design.of(sample.deals, sample.step, sample.ends)
+    design = Design.of(sample.deals, sample.step, sample.ends, "UTC")
     assert [feature.name for feature in design.features] == [
         "stage", "pipeline", "age in stage", "stage and age in it", "age of the deal", "value",
         "value and age in stage", "owner", "moves back", "interval", "stage and interval",

@@ -213,8 +213,49 @@ def test_why_has_words_for_every_term():
     }
     for term, texts in expected.items():
         assert [words.text(term, row) for row in (0, 1)] == texts
-    design = Design.of(there, 28 * DAY, np.array([14 * DAY]))
+    design = Design.of(there, 28 * DAY, np.array([14 * DAY]), "UTC")
     assert {feature.term for feature in design.features} - {""} <= set(expected)
+
+
+def test_an_account_of_another_zone_with_the_same_clock_has_the_same_forecast():
+    frames = past(150)
+    ago = pd.Timedelta(hours=11)
+    moved = tuple(
+        table.assign(**{name: table[name] - ago for name in table.select_dtypes("datetimetz")})
+        for table in frames
+    )
+    at = pd.Timestamp("2026-06-30 15:00", tz="UTC")
+    own = forecast(frames, at, tz="UTC")
+    other = forecast(moved, at - ago, tz="Etc/GMT-11")  # type: ignore[arg-type]
+    names = ["deal_id", "p_won", "p_lost", "why", "reason"]
+    assert digest(own[names]) == digest(other[names])
+    # The season of an instant is that of the company.
+    assert digest(own[names]) != digest(forecast(frames, at, tz="Etc/GMT-11")[names])
+
+
+def test_intervals_lie_in_the_months_and_against_the_days_of_the_company():
+    # In 7 days, the middle of the first interval, it is 22:00 of 30 June in UTC: July in Tallinn.
+    at = pd.Timestamp("2026-06-23 22:00").value // 1_000
+    none = np.full(2, NO_ID)
+    last, first = (pd.Timestamp(day).value // 1_000 // DAY for day in ("2026-06-30", "2026-07-01"))
+    there = OpenDeals(
+        np.array([1, 2]), np.full(2, at), none, none, np.full(2, at), np.full(2, at),
+        np.full(2, np.nan), np.full(2, None, object), none, np.array([last, first]),
+        np.zeros(2, np.int64),
+    )  # fmt: skip
+    row, interval = np.array([0, 1]), np.zeros(2, np.int64)
+    levels = {}
+    for tz in ("UTC", "Europe/Tallinn", "America/New_York"):
+        design = Design.of(there, 28 * DAY, np.array([14 * DAY]), tz)
+        varying = design.varying(design.observed(there), row, interval)
+        names = [feature.name for feature in design.features][-len(varying) :]
+        levels[tz] = dict(zip(names, varying, strict=True))
+    # Two hours before the end of the expected close, or one after it: before or after is a bound.
+    for tz, closes, month in (
+        ("UTC", [5, 5], 3), ("Europe/Tallinn", [4, 5], 1), ("America/New_York", [5, 5], 3)
+    ):  # fmt: skip
+        assert levels[tz]["expected close"].tolist() == closes
+        assert levels[tz]["month of the quarter"].tolist() == [month] * 2
 
 
 def test_a_reason_is_the_strongest_terms_of_why_in_few_plain_words(frames: Frames):
