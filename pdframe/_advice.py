@@ -10,6 +10,7 @@ import itertools
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any, TypeVar
 
 from pdframe.errors import ArgumentError, UnknownNameError
@@ -75,23 +76,28 @@ _LISTS = frozenset({"label_ids", "emails", "phones"})
 _MORE_NAMES = frozenset({"org_name", "person_name"})
 # What people pass to a metric to select rows of its result.
 _OF_RESULT = {
-    **{
-        name: f"It computes every {name}: select rows of the result:"
-        f" result[result['{column}'] == {{value}}]."
-        for name, column in (
-            ("stage", "stage"),
-            ("customer", "customer_name"),
-            ("reason", "reason"),
-        )
-    },
     **dict.fromkeys(
         ("days", "min_days", "older_than", "threshold", "min_value"),
         "It has no limit: select rows of the result, such as result[result['days_in_stage'] > 60].",
     ),
     **dict.fromkeys(("limit", "top", "head"), "It has no limit: result.head(10)."),
 }
+_OF_STAGES = (
+    "funnel", "stage_velocity", "stage_survival", "deal_aging", "forecast_deals",
+)  # fmt: skip
+_OF_CUSTOMERS = ("top_customers", "mrr_customer_months", "renewals", "mrr_lines")
 # Of one function alone.
 _OF_FUNCTION = {
+    **{
+        (function, name): f"It computes every {name}: select rows of the result:"
+        f" result[result['{column}'] == {{value}}]."
+        for name, column, functions in (
+            ("stage", "stage", _OF_STAGES),
+            ("customer", "customer_name", _OF_CUSTOMERS),
+            ("reason", "reason", ("lost_reasons",)),
+        )
+        for function in functions
+    },
     ("deals", "as_of"): "account.as_of({value}) returns the deals as they were then.",
     ("renewals", "days"): "Write within='90D', or within='next quarter'.",
     ("compare", "period"): "It compares methods of forecasts. Of two periods, compute each:"
@@ -118,9 +124,11 @@ _OF_FUNCTION = {
     " sales_by_period(account.deals(names=True), since='2026', until='2026', freq='Y',"
     " by='org_name', rates=...).nlargest(10, 'won_value').",
 }
-# Loaders of what is known of all deals, and their column of deals.
 _STATUSES = frozenset({"open", "won", "lost", "completed", "canceled"})
-_RECORDS = dict.fromkeys(("deal_history", "stage_visits"), "deal_id")
+# Loaders of what belongs to deals, and their column of deals.
+_RECORDS = dict.fromkeys(
+    ("deal_history", "stage_visits", "deal_products", "installments"), "deal_id"
+)
 # Of `difflib`, where 1 is the same.
 _TYPO, _ALIKE = 0.8, 0.6
 _FEWEST_SIGNS = 3
@@ -279,8 +287,9 @@ def _problem(
     many = inspect.Parameter.VAR_POSITIONAL
     without = [name for name in given if name in parameters and parameters[name].kind is many]
     if without:
-        written = listed(given[without[0]])
-        return f"{called} takes {without[0]} without a name: {function.__name__}(..., {written})."
+        first = "" if own[0] == without[0] else "..., "
+        written = f"{first}{listed(given[without[0]])}"
+        return f"{called} takes {without[0]} without a name: {function.__name__}({written})."
     unknown = [name for name in given if name not in parameters]
     if unknown:
         name, value = unknown[0], given[unknown[0]]
@@ -299,7 +308,9 @@ def _problem(
         elif name in _OF_FIGURES and "ax" in own:
             hint = "Pass axes: figure, ax = plt.subplots(figsize=(8, 4)), then ax=ax."
         elif name in _PERIODS and {"since", "until"} <= {*own}:
-            period = shown if isinstance(value, str) else _EXAMPLES["since"]
+            is_year = name == "year" and isinstance(value, int)
+            written = repr(str(value)) if is_year else shown
+            period = written if is_year or isinstance(value, str) else _EXAMPLES["since"]
             hint = f"Name the period as its first and its last: since={period}, until={period}."
         else:
             hint = _frame_hint(unknown[0], given, args, own)
@@ -314,9 +325,11 @@ def _problem(
         named = [name for name in own if name not in by_place]
         rest = f" Write the name of each: {', '.join(f'{name}=' for name in named)}."
         taken = f"{most} argument{'' if most == 1 else 's'}" if most else "no argument"
+        if not named:
+            rest = ""
         if not most:
             rest = _selected(function.__name__, args[is_method], columns) or rest
-        return f"{called} takes {taken} without a name.{rest if named or not most else ''}"
+        return f"{called} takes {taken} without a name.{rest}"
     filled = {*by_place[: len(args)], *given}
     missing = [
         name
@@ -368,6 +381,10 @@ def _frame_hint(
             return f"Select rows first: {_selection(frame_name, column, given[name])}."
     column, _ = _IN_WORDS.get(_folded(name), (None, ""))
     if column is not None and column.endswith("_name") and "by" in own:
+        if not isinstance(given[name], str):
+            frame_name = next(iter(frames), "deals")
+            column = column.replace("_name", "_id")
+            return f"Select rows first: {_selection(frame_name, column, given[name])}."
         group = column.removesuffix("_name")
         selection = _selection("result", column, given[name])
         return f"It computes one row each with by={group!r}: then {selection}."
@@ -417,9 +434,11 @@ def _selected(called: str, value: object, columns: Collection[str]) -> str:
     column, card = _RECORDS.get(called, "id" if "id" in columns else None), ""
     if isinstance(value, str) and value in _STATUSES and "status" in columns:
         column = "status"
-    elif type(value) is not int or column is None:
+    elif isinstance(value, bool) or not isinstance(value, Integral) or column is None:
         return ""
-    elif called in ("deals", *_RECORDS):
+    else:
+        value = int(value)
+    if column != "status" and called in ("deals", *_RECORDS):
         card = f" account.deal({value}) shows that deal."
     selection = _selection(called, column, value)
     return f" Select rows: {called} = account.{called}(), then {selection}.{card}"

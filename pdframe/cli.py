@@ -45,12 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        options = parse(arguments)
-    except UsageExit as stopped:
-        if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            print_object(None, USAGE, error=described_error("UsageError", stopped.message))
-        raise
-    try:
+        options = _parsed(arguments)
         with stopped_by_sigterm():
             return _run(options)
     except BrokenPipeError:
@@ -63,10 +58,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options; help and the version are printed, and end the program."""
+    try:
+        with writing_output():
+            return parse(arguments)
+    except UsageExit as stopped:
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            print_object(None, USAGE, error=described_error("UsageError", stopped.message))
+        raise
+    except SystemExit:
+        with writing_output():
+            pass  # help and version to the last byte
+        raise
+
+
 def _open_streams() -> None:
     """Open the streams that the caller closed, as `>&-` does: what is printed there is dropped, and
     no file that a command opens takes their place.
     """
+    # A file gets the lowest free number, such as that of a closed standard input.
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        number = os.dup(number)
+    os.close(number)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))

@@ -42,6 +42,7 @@ _SCRATCH = f"{STAGING}export-"
 _STAGING_NAME = re.compile(r"\.pdframe-(?:[0-9a-f]{8}|export-[0-9a-z_]{8})")
 LOCK = ".pdframe.lock"
 """Of a folder of this machine, a lock; elsewhere the claim of the export that began last."""
+_SHORT = 60  # signs
 _PRESENT = (pafs.FileType.File, pafs.FileType.Directory)
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 _IGNORE = b"# Exports of a CRM are personal data.\n*\n"
@@ -308,7 +309,10 @@ class RemoteFolder:
         refuse_file_name(name, self._is_there)
 
     def _is_there(self) -> bool:
-        return self._system.get_file_info(self._base).type in _PRESENT
+        try:
+            return self._system.get_file_info(self._base).type in _PRESENT
+        except OSError:
+            return True  # as far as known: the first file shows what is wrong
 
     def prepare(self) -> None:
         """Do nothing: folders are made with their files."""
@@ -493,8 +497,10 @@ def target_of(path: object) -> LocalFolder | RemoteFolder:
     if isinstance(path, pafs.FileSystem):
         return _target_of_system(path)
     if not isinstance(path, str | os.PathLike):
+        # A frame would be many lines.
+        shown = repr(path) if len(repr(path)) < _SHORT else type(path).__name__
         raise ArgumentError(
-            f"path must be a folder, such as 'bi', not {path!r}. It may be the URL of one."
+            f"path must be a folder, such as 'bi', not {shown}. It may be the URL of one."
         )
     text = os.fspath(path)
     if not text.strip():

@@ -28,8 +28,10 @@ _WORDS = {
     "W": ("w", "week", "weeks", "weekly"),
     "M": ("m", "month", "months", "monthly", "me", "ms"),
     "Q": ("q", "quarter", "quarters", "quarterly", "qe", "qs"),
-    "Y": ("y", "year", "years", "yearly", "annual", "annually", "ye", "ys"),
+    "Y": ("y", "year", "years", "yearly", "annual", "annually", "ye", "ys", "a"),
 }
+# As in "QE-MAR": those of pandas.
+_FISCAL = ("Q-", "QE-", "QS-", "Y-", "YE-", "YS-", "A-")
 _LETTERS = {word: letter for letter, words in _WORDS.items() for word in words}
 # 1969-12-29 is a Monday.
 _MONDAY = -3
@@ -92,7 +94,7 @@ def frequency(freq: object, fiscal_start: object = 1) -> Frequency:
         `freq` is none of "W", "M", "Q", "Y", or `fiscal_start` no month.
     """
     if not isinstance(freq, str) or freq not in _WORDS:
-        fiscal = isinstance(freq, str) and freq[:2] in ("Q-", "Y-", "A-")
+        fiscal = isinstance(freq, str) and freq.upper().startswith(_FISCAL)
         hint = " fiscal_start= is the month in which a fiscal year begins." if fiscal else ""
         raise ArgumentError(f"freq must be one of 'W', 'M', 'Q', 'Y', not {freq!r}.{hint}")
     if (

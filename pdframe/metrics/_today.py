@@ -74,7 +74,9 @@ def _account(arguments: Mapping[str, object]) -> str | None:
     """
     frames: dict[str, str] = {}
     for name, frame in arguments.items():
-        account = frame.attrs.get(ACCOUNT) if isinstance(frame, pd.DataFrame) else None
+        # A row of a result, as `drill_through` takes it, has its attributes too.
+        attrs = frame.attrs if isinstance(frame, pd.DataFrame | pd.Series) else {}
+        account = attrs.get(ACCOUNT)
         if isinstance(account, str):
             frames.setdefault(account, name)
     if len(frames) > 1:

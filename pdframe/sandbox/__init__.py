@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import weakref
 from dataclasses import fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -136,6 +137,13 @@ def connect(
             own = [*inspect.signature(connect).parameters][:-1]
             hint = did_you_mean(name, [*own, *known]) or f"It takes {', '.join([*own, *known])}."
             raise ArgumentError(f"connect() has no argument {name!r}. {hint}")
+    numbers: dict[str, object] = {"seed": seed, "deals": deals}
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, Integral):
+            raise ArgumentError(
+                f"{name}={number!r} must be a whole number, such as sandbox.connect(seed=7,"
+                " deals=2_000)."
+            )
     options = {name: limits.pop(name) for name in _ACCOUNT_OPTIONS if name in limits}
     model = Company(seed=seed, deals=deals, switches=switches, market=market, texts=company)
     server = Server(model, **limits)

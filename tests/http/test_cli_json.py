@@ -365,7 +365,11 @@ def test_verbose_logs_requests_on_standard_error_without_the_token(
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)], ids=["text", "json"])
-@pytest.mark.parametrize("command", [("status",), ("completion", "bash")], ids=lambda one: one[0])
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("completion", "bash"), ("--version",)],
+    ids=lambda one: one[0],
+)
 def test_a_full_disk_is_said_in_one_line(
     account: sandbox.SandboxAccount, tmp_path: Path, command: tuple[str, ...], how: tuple[str, ...]
 ) -> None:
@@ -389,6 +393,23 @@ def test_a_closed_output_is_no_error(
         assert main(command) == 0
         sys.stdout.close()
         sys.stderr.close()
+
+
+def test_no_file_takes_the_number_of_a_closed_stream() -> None:
+    """As a daemon may start it, with nothing open."""
+    code = "import os; from pdframe.cli import main; main(['status', '--help'])"
+    read, write = os.pipe()
+    said = f"os.write({write}, str(os.open(os.devnull, os.O_RDONLY)).encode())"
+    program = f"try:\n    {code}\nexcept SystemExit:\n    {said}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec {sys.executable} -c "$0" <&- >&- 2>&-', program],
+        check=False,
+        pass_fds=[write],
+    )
+    os.close(write)
+    with os.fdopen(read) as answer:
+        assert int(answer.read()) > 2
+    assert done.returncode == 0
 
 
 def process(

@@ -210,13 +210,29 @@ def test_a_name_of_a_module(name: str, leads_to: str) -> None:
         ("account.report('r.html', currency='USD')", "Pass rates=metrics.ecb_rates('USD')."),
         ("pdframe.plot.funnel(deals, figsize=(3, 4))", "plt.subplots(figsize=(8, 4)), then ax=ax."),
         ("account.deal_history(17)", "deal_history[deal_history['deal_id'] == 17]."),
+        ("account.deal_history('17')", "deal_history() takes no argument without a name."),
+        ("account.deal_products(17)", "deal_products[deal_products['deal_id'] == 17]."),
+        ("account.deals(deals['id'].iloc[0])", "shows that deal."),
+        (
+            "metrics.win_rate(deals, since='2026', until='2026', owner=7)",
+            "Select rows first: deals[deals['owner_id'] == 7].",
+        ),
+        (
+            "metrics.win_rate(deals, since='2026', until='2026', stage='Demo')",
+            "'stage_name'] == 'Demo']",
+        ),
+        ("metrics.win_rate(deals, year=2025)", "since='2025', until='2025'."),
+        ("metrics.win_rate(deals, since='2026', until='2026', freq='QE-MAR')", "fiscal_start="),
+        ("account.sync(tables=['deals'])", "without a name: sync('deals')."),
+        ("account.export(deals)", "not DataFrame. It may be the URL of one."),
+        ("pdframe.sandbox.connect('acme')", "seed='acme' must be a whole number"),
         ("account.deal()", "Write account.deal(17)."),
         ("account.export()", "Write account.export('bi')."),
         ("account.fields('deals', custom=True)", "fields[fields['is_custom']]"),
         ("account.export('bi', layout='powerbi')", "A star (facts, dimensions, a calendar)"),
-        ("account.sync(tables=pd.Series(['deals', 'stages']))", "sync(..., 'deals', 'stages')."),
-        ("account.sync(tables=deals)", "without a name: sync(..., ...)."),
-        ("account.sync(tables=list('abcde'))", "sync(..., 'a', 'b', 'c', ...)."),
+        ("account.sync(tables=pd.Series(['deals', 'stages']))", "sync('deals', 'stages')."),
+        ("account.sync(tables=deals)", "without a name: sync(...)."),
+        ("account.sync(tables=list('abcde'))", "sync('a', 'b', 'c', ...)."),
         ("account.sync(pd.Series(['deals', 'stages']))", "not Series. Pass each name as an"),
         (
             "account.export('bi', pd.Series(['deals', 'stages']))",
@@ -258,12 +274,16 @@ def test_frames_of_two_accounts(
             assert "'showcase-seed3-60'" in said
             assert "'showcase-seed4-20'" in said
             assert said.endswith("Pass frames of one account.")
+        # A row of a result too.
+        row = metrics.win_rate(deals, since="2023", until="2026").iloc[0]
+        said = answer("metrics.drill_through(row, other.deals())", row=row, other=other)
+        assert said.endswith("Pass frames of one account.")
         # Frames of all accounts have one column more, and belong together.
         both = pd.concat([deals, other.deals()], keys=["north", "south"], names=["account"])
         both = both.reset_index("account").reset_index(drop=True).assign(id=range(len(both)))
         rates = metrics.win_rate(both, since="2023", until="2026", by="account")
         assert rates["account"].tolist() == ["north", "south"]
-    # Another user of the company, or another cache of it, is no other account.
+    # Another cache of the company is no other account.
     with pdframe.connect(
         base_url=account.server.url,
         api_token=account.server.token,

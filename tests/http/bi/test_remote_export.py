@@ -115,6 +115,16 @@ def test_no_message_shows_a_credential(loaded: sandbox.SandboxAccount, tmp_path:
         loaded.export(store.system(), *TABLES)
     assert SECRET not in str(failed.value)
     assert failed.value.__cause__ is None
+
+    def answer(kind: str, what: str) -> None:
+        raise OSError(f"403 of https://user:{SECRET}@store: {kind} {what}")
+
+    # A place that is named like a file is looked at first.
+    named = pafs.SubTreeFileSystem("crm.db", Store(tmp_path / "other", answer).system())
+    with pytest.raises(CacheError) as failed:
+        loaded.export(named, *TABLES)
+    assert SECRET not in str(failed.value)
+    assert failed.value.__cause__ is None
     with pytest.raises(ArgumentError) as refused:
         loaded.export(f"nowhere://user:{SECRET}@host/bi?key={SECRET}", *TABLES)
     assert SECRET not in str(refused.value)
