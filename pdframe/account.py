@@ -404,6 +404,8 @@ class Account:
         12
         """
         self._client.close()
+        self._latest_visits.clear()
+        self._latest_learned.clear()
 
     def __enter__(self) -> Account:
         return self

@@ -7,12 +7,15 @@ there "today" and "last month" count from that day.
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pdframe.cache.store import Store
 from pdframe.errors import CacheError
 
+# The folder of an account, as `readable_key` makes it of the company's domain and the user's id.
+_OF_USER = re.compile(r"(.+)-user\d+(?:-[0-9a-f]{8})?")
 CLOCK_SKEW = timedelta(minutes=10)
 """How far a server's clock may go back. Further back, it is not of the account that was cached."""
 
@@ -50,9 +53,9 @@ def attrs_of(store: Store, tz: str) -> dict[str, str]:
     it is, the same for all users of a company.
     """
     today = server_now(store).astimezone(ZoneInfo(tz)).date().isoformat()
-    company, user, _ = store.root.name.rpartition("-user")
+    named = _OF_USER.fullmatch(store.root.name)
     # Without an answer of `/users/me` two users of one company would be two.
-    return {"tz": tz, "today": today} | ({"account": company} if user else {})
+    return {"tz": tz, "today": today} | ({"account": named[1]} if named else {})
 
 
 __all__ = ["CLOCK_SKEW", "attrs_of", "server_now", "synced"]

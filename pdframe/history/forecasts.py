@@ -26,10 +26,12 @@ from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import storage_schema, to_frame
 from pdframe.history.latest import Latest
+from pdframe.metrics._arguments import keys
 from pdframe.metrics._notes import note
 from pdframe.metrics._periods import frequency, known_by, letter_of
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import check_seed
+from pdframe.metrics.forecasting._source import COLUMNS_READ
 from pdframe.metrics.forecasting.issued import issued_rows
 from pdframe.metrics.forecasting.issued import track_record as compared
 from pdframe.metrics.forecasting.learned import Learned
@@ -45,7 +47,6 @@ _Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 # Of a changelog.
 _TOKENS_A_DEAL = 20
 _NAMES = frozenset(column.name for column in DEALS.names)
-_STANDARD = frozenset({*DEALS.by_name, *DEALS.optional})
 
 
 class Forecasting(Protocol):
@@ -122,9 +123,9 @@ def forecast(
         ("2026-Q3"), "this quarter" or a `pd.Period` is taken to its end.
     as_of
         What happened after it is unknown: also "yesterday", "last Friday", "7 days ago". None: now,
-        by the server's clock. Where nothing was synced since an earlier call of the day, it is the
-        time of that call, and what was learned then is used again: other periods and groups are
-        quick.
+        by the server's clock. Where deals and stages are unchanged since an earlier call of the
+        day, it is the time of that call, and what was learned then is used again: other periods and
+        groups are quick.
     freq
         Length of the periods: "W", "M", "Q" or "Y". None: that of an `until` in words, else "M".
         So "this quarter" and "end of year" are one figure for that quarter or year (the fiscal one
@@ -179,6 +180,7 @@ def forecast(
     if freq is not None:
         frequency(freq, fiscal_start)
     check_seed(seed)
+    keys(by)
     if not -(2**63) <= seed < 2**63:
         raise ArgumentError(f"seed={seed!r} must be a whole number of 64 bits.")
     call = "account.forecast(..., refresh=False)"
@@ -213,7 +215,7 @@ def forecast(
         # A forecast of now knows all that the frames show.
         known = _known_until(self._store, deals, visits, history)
         return Learned.at(
-            deals[[name for name in deals.columns if name in _STANDARD]],
+            deals[[name for name in deals.columns if name in COLUMNS_READ]],
             visits,
             stages,
             as_of=max(moment, known) if as_of is None else moment,
@@ -375,8 +377,8 @@ def _with_names(
     by: str | Sequence[str] | None,
     refresh: _Refresh,
 ) -> pd.DataFrame:
-    """Add the custom columns and the names of ids that deals are grouped by."""
-    wanted = [by] if isinstance(by, str) else list(by or ())
+    """Add the columns that deals are grouped by, with their labels of now."""
+    wanted = keys(by)
     wanted = ["owner_name" if name == "owner" else name for name in wanted]
     missing = [name for name in dict.fromkeys(wanted) if name not in deals]
     if not missing:

@@ -30,7 +30,8 @@ class ChangeRows:
     time, seen
         When the value began, and when that was known; microseconds.
     begun
-        Since when it may have been so: after the lower bound of `time`; `time` where that is exact.
+        Since when it may have been so: after the lower bound of `time`, and after the last snapshot
+        that shows another change of the deal without this one; `time` where that is exact.
     value
         The value since then: float64, ids, days or text.
     first
@@ -92,20 +93,41 @@ def read_changes(history: pd.DataFrame | None, tz: str) -> dict[str, ChangeRows]
         return {name: _nothing(name) for name in COLUMNS}
     history = require_columns(history, "history", ("deal_id", *NEEDED))
     names = history["column"].astype("str").to_numpy(object)
+    begun = _begun(history, tz)
     result = {}
     for name in COLUMNS:
         rows = np.flatnonzero(names == name)
-        result[name] = _of_column(history.iloc[rows], name, tz) if len(rows) else _nothing(name)
+        result[name] = (
+            _of_column(history.iloc[rows], begun[rows], name, tz) if len(rows) else _nothing(name)
+        )
     return result
 
 
-def _of_column(history: pd.DataFrame, name: str, tz: str) -> ChangeRows:
+def _begun(history: pd.DataFrame, tz: str) -> Ints:
+    """Return since when each change may have been so."""
+    time, seen = (micros(history[column], tz, column) for column in ("time", "seen_at"))
+    if "time_after" not in history.columns:
+        return time
+    low = micros(history["time_after"], tz, "time_after")
+    bounded = (low != NULL) & (low < time)
+    # A snapshot takes a while: what it proves of all deals may be earlier than what it shows.
+    deal = plain_ids(history["deal_id"])
+    shows = seen != NULL
+    if "source" in history.columns:
+        shows &= ~equals(history, "source", "changelog")
+    of, at = deal[shows], seen[shows]
+    order = np.lexsort((at, of))
+    of, at = of[order], at[order]
+    start = np.searchsorted(of, deal)
+    before = last_until(at, start, np.searchsorted(of, deal, side="right"), seen - 1)
+    is_shown = before >= start
+    shown = np.where(is_shown, at[np.where(is_shown, before, 0)] if len(at) else 0, low)
+    return np.where(bounded, np.minimum(np.maximum(low, shown) + 1, time), time)
+
+
+def _of_column(history: pd.DataFrame, begun: Ints, name: str, tz: str) -> ChangeRows:
     deal = plain_ids(history["deal_id"])
     time, seen = (micros(history[column], tz, column) for column in ("time", "seen_at"))
-    begun = time
-    if "time_after" in history.columns:
-        low = micros(history["time_after"], tz, "time_after")
-        begun = np.where((low == NULL) | (low >= time), time, low + 1)
     before, after = (_texts(history[column]) for column in ("before", "after"))
     shown = logged = np.zeros(len(history), bool)
     if "source" in history.columns:

@@ -35,6 +35,9 @@ _OPTIONAL = (
     "local_won_date",
     "local_lost_date",
 )
+# Columns of deals of which history tells earlier values.
+_CHANGING = ("value", "probability", "currency", "owner_id", "expected_close_date")
+COLUMNS_READ = frozenset({*_DEALS, *_OPTIONAL, *_CHANGING})
 _STAGES = ("id", "pipeline_id", "order_nr")
 
 
@@ -196,4 +199,4 @@ def _stages(stages: pd.DataFrame) -> Stages:
     )
 
 
-__all__ = ["Frames", "Source", "Stages", "read_frames"]
+__all__ = ["COLUMNS_READ", "Frames", "Source", "Stages", "read_frames"]

@@ -211,6 +211,9 @@ def test_the_first_call_by_owner_loads_their_names(tmp_path: Path) -> None:
 
 def test_a_seed_that_cannot_be_kept_is_refused_first(tmp_path: Path) -> None:
     with connected(tmp_path) as account:
+        for by in (pd.Series(["x"], name="status"), 5):
+            with pytest.raises(ArgumentError, match=r"by.* must be the name of a column"):
+                account.forecast("2026-Q3", rates=RATES, by=by)  # type: ignore[arg-type]
         with pytest.raises(ArgumentError, match=r"seed=.* 64 bits"):
             account.forecast("2026-Q3", rates=RATES, seed=10**30)
         assert account.tokens_today == 0
@@ -303,6 +306,16 @@ def test_other_choices_of_a_day_find_what_was_learned_and_an_edit_is_learned_aga
         account.forecast("2026-07", as_of="2026-05-31", **how)
         account.forecast("2026-09", as_of="2026-05", **how)
         assert times == 3
+        # A renamed label of a standard column shows at once.
+        named = {"until": "2026-09", "by": "channel", "refresh": False} | how
+        renamed = account.forecast(**named)["channel"].dropna().iloc[0]
+        options = account.company_model.field("deal", "channel")["options"]
+        next(one for one in options if one["label"] == renamed)["label"] = "By carrier pigeon"
+        account.fields("deals", refresh=True)
+        shown = set(account.forecast(**named)["channel"].dropna())
+        assert "By carrier pigeon" in shown
+        assert renamed not in shown
+        times = 3
         deals = account.deals()
         dearest = deals[deals["status"] == "open"].nlargest(1, "value")["id"].iloc[0]
         account.company_model.lose_deal(int(dearest))

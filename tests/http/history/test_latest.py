@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -154,6 +155,20 @@ def test_a_change_of_any_input_computes_visits_again(tmp_path: Path, table: str)
     assert visits.get(store, compute)["times"].to_pylist() == [2]
     (store.root / table / "manifest.json").unlink()
     assert visits.get(store, compute)["times"].to_pylist() == [3]
+
+
+def test_other_arguments_and_a_forked_process_compute_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child has the locks of its parent's threads, which no thread of its own releases."""
+    store, latest, compute = store_of(tmp_path), Latest[pa.Table](), Counted()
+    for arguments, times in (("a", 1), ("a", 1), ("b", 2), ("a", 3)):
+        assert latest.get(store, compute, arguments)["times"].to_pylist() == [times]
+    number = os.getpid()
+    monkeypatch.setattr("os.getpid", lambda: number + 1)
+    assert latest.get(store, compute, "a")["times"].to_pylist() == [4]
+    latest.clear()
+    assert latest.get(store, compute, "a")["times"].to_pylist() == [5]
 
 
 def test_visits_of_tables_that_change_meanwhile_are_not_kept(tmp_path: Path) -> None:

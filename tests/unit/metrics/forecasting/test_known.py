@@ -304,6 +304,24 @@ def test_the_value_of_a_win_is_the_one_beside_which_a_snapshot_first_shows_it(
         assert known(deals, visits, "2025-03-31", history).wins.value.tolist() == [10.0]
 
 
+@pytest.mark.parametrize("won", ["2025-02-01T11:57", "2025-02-01T12:01"])
+def test_a_value_is_that_of_the_snapshot_though_that_proves_an_earlier_time_alone(won: str):
+    """A snapshot of 12:02 proves all deals as of 11:55 and shows the win beside 10."""
+    deals = [deal(1, "2025-01-01", "won", won_time=won, update_time="2025-04-01")]
+    visits = [visit(1, 1, "2025-01-01", won, "won")]
+    rows = [
+        ("value", "10", "2025-01-05", None, "2025-01-05", "first look"),
+        ("status", "won", won, None, "2025-02-01T12:02", "snapshots"),
+        ("value", "20", "2025-04-01", "2025-02-01T11:55", "2025-04-01", "snapshots"),
+    ]
+    history = [
+        {"deal_id": 1, "column": column, "after": after, "source": source, "time": day(time)}
+        | {"time_after": low and day(low), "seen_at": day(seen)}
+        for column, after, time, low, seen, source in rows
+    ]
+    assert known(deals, visits, "2025-06-30", history).wins.value.tolist() == [10.0]
+
+
 def test_changes_of_one_instant_form_a_chain_in_any_order_of_rows():
     when = {"time": day("2025-02-01"), "seen_at": day("2025-02-01")}
     steps = [("3", "1"), ("5", "3"), (None, "5")]
