@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import mutants
 from tests.helpers import slow_tests, tiers
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +110,15 @@ def test_each_slow_test_exists() -> None:
             text = (ROOT / file).read_text("utf-8")
             defined[file] = set(re.findall(r"^ *def (\w+)\(", text, re.MULTILINE))
         assert name.rpartition("::")[2] in defined[file], f"{file} has no {name}"
+
+
+def test_each_mutant_has_one_place_and_a_test() -> None:
+    listed = mutants.read(mutants.LIST.read_text("utf-8"))
+    assert len(listed) == 30
+    for mutant in listed:
+        assert (ROOT / mutant.file).read_text("utf-8").count(mutant.text) == 1, mutant
+        file, _, name = mutant.test.partition("::")
+        assert f"def {name}(" in (ROOT / file).read_text("utf-8"), mutant
 
 
 def test_each_slow_file_can_be_drawn() -> None:

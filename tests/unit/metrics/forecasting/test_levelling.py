@@ -70,7 +70,7 @@ def test_large_and_old_deals_are_expected_to_close_as_they_did():
     )  # fmt: skip
     lasted = np.where(kind == OPEN, 14, 7) * DAY
     sample = Landmarks(deals, kind, lasted, np.full(count, 14 * DAY), 28 * DAY)
-    design = Design.of(deals, sample.step, sample.ends)
+    design = Design.of(deals, sample.step, sample.ends, "UTC")
     # The same for every deal: right on the mean, and wrong for large and for old ones.
     flat = Probabilities(*(np.full((count, 1), np.mean(kind == end)) for end in (WON, LOST)))
     before = flat.won[:, 0]
@@ -91,7 +91,7 @@ def test_deals_without_value_or_currency_are_sizes_of_their_own():
     deals = OpenDeals(
         np.arange(count + 3), at, none, none, at, at, value, currency, none, none, none
     )
-    design = Design.of(deals, 28 * DAY, np.array([14 * DAY]))
+    design = Design.of(deals, 28 * DAY, np.array([14 * DAY]), "UTC")
     chance = np.full((count + 3, 3), [0.0, 0.1, 0.4])
     size, age, overdue = Groups.of(Probabilities(chance, chance), deals, design)
     assert size[count:].tolist() == [1, 0, 0]
@@ -120,7 +120,7 @@ def test_deals_that_outlived_their_chances_are_expected_to_close_less():
     kind, lasted = np.where(closed <= 4, WON, OPEN), np.minimum(closed, 4) * width
     sample = Landmarks(deals, kind, lasted, np.full(count, ends[-1]), 28 * DAY)
     assert sample.ends.tolist() == ends.tolist()
-    design = Design.of(deals, sample.step, sample.ends)
+    design = Design.of(deals, sample.step, sample.ends, "UTC")
     # A model knows the first interval of each kind, and that its hazard stays as it is.
     once = np.where(slow, 0.1, 0.9 * 0.6)[:, None]
     model = Probabilities(1 - (1 - once) ** np.arange(1, 5), np.zeros((count, 4)))
