@@ -528,9 +528,9 @@ def writing(
     """Write one export, an interrupted one is completed first; nothing changes unless the block
     calls `commit`.
 
-    Others wait where the place has a lock. Elsewhere they stop once this one begins, which the block
-    does before it adds files. What looks unfinished is cleaned up first, even where nothing has
-    changed: an export that runs looks like one that was killed, and stops then.
+    Others wait where the place has a lock. Elsewhere they stop once this one begins, which the
+    block does before it adds files. What looks unfinished is cleaned up first, even where nothing
+    has changed: an export that runs looks like one that was killed, and stops then.
 
     Parameters
     ----------
