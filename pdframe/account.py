@@ -71,6 +71,12 @@ _NO_TABLES = {
     "schema": "account.fields('deals') lists the columns of a table,"
     " pdframe.metrics.schema('funnel') those of a metric.",
     "custom_fields": "account.fields('deals') has them: fields[fields['is_custom']].",
+    **dict.fromkeys(("owners", "reps", "sellers"), "account.users() has them."),
+    **{
+        f"{status}_deals": f"deals = account.deals(), then deals[deals['status'] == '{status}']."
+        for status in ("open", "won", "lost")
+    },
+    "closed_won": "deals = account.deals(), then deals[deals['status'] == 'won'].",
     "teams": "Teams are not loaded: account.users() has the users.",
     "mrr": "metrics.mrr_lines, then metrics.mrr_schedule; plot.mrr draws it.",
 }
