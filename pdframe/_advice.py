@@ -369,7 +369,7 @@ def _frame_hint(
     }
     for frame_name, frame in frames.items():
         if name in getattr(frame, "columns", ()):
-            # A name is compared with no id: without its column, the id is to be filled in.
+            # A name never equals an id. Where the frame has no names, the user fills in the id.
             named = f"{name.removesuffix('_id')}_name"
             by_name = name.endswith("_id") and isinstance(given[name], str)
             if by_name and named in frame.columns:

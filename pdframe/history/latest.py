@@ -40,8 +40,8 @@ class Latest(Generic[_Result]):
     ) -> _Result:
         """Return the result, computed again if any of the tables or arguments has changed."""
         before = _versions(store)
-        # Another thread may replace it meanwhile. A forked process has the locks of threads that
-        # are not there: it computes anew.
+        # Another thread may replace it meanwhile. A forked process has the locks of threads that do
+        # not exist there, so it computes its own result.
         latest, arguments = self._latest, (os.getpid(), arguments)
         if latest is not None and latest[:2] == (before, arguments):
             return latest[2]

@@ -31,7 +31,8 @@ MEANT = (
         " such figures are made of.",
     ),
     (
-        r"(sales_)?cycle(_length|_time)?|lead_times?|time_to_(win|close|won)|days_to_(win|close)|sales_cycles?",
+        r"(sales_)?cycle(_length|_time)?|lead_times?|time_to_(win|close|won)|days_to_(win|close)"
+        r"|sales_cycles?",
         "sales_velocity has the mean days from creation to win; stage_velocity the time in each"
         " stage.",
     ),
