@@ -403,8 +403,8 @@ class Known:
         for name in source.changes:
             rows = source.changes_with(name, self.as_of, unlogged)
             self._shown[name] = Timeline.of(rows, self.deals, rows.seen, unknown[name])
-            # What the snapshot that first shows a win shows beside it was so when it was won, as
-            # far as known: the last edit comes with the win, or before it.
+            # A win counts at the value in the first snapshot that shows the win: an edit that the
+            # same snapshot shows first was made with the win, or before it, as far as is known.
             began = np.where(rows.first, NULL, rows.begun)
             self._counted[name] = Timeline.of(rows, self.deals, began, unknown[name])
         self._first_pipeline = self._pipelines(all_deals, visits, pipeline, first_of)[kept]

@@ -37,7 +37,9 @@ class Place:
         self._folder = folder
         self._in_memory = in_memory
         if in_memory:
-            memory = pytest.importorskip("fsspec.implementations.memory", reason="make engines")
+            memory = pytest.importorskip(
+                "fsspec.implementations.memory", reason="fsspec is not installed (make engines)"
+            )
             self._files: Any = memory.MemoryFileSystem()
 
     def fill(self, folder: Path) -> None:
