@@ -168,11 +168,6 @@ class Checkpoint:
         # Whether this object wrote the last line of the file of positions, and can add one.
         self._appends = False
 
-    @property
-    def page_bytes(self) -> int:
-        """Size of the pages since the last run, about that of their rows in memory."""
-        return self._staged.page_bytes
-
     def position(self) -> Position | None:
         """Return where the fetch stands, without its pages; None where that cannot be read."""
         try:
@@ -231,8 +226,9 @@ class Checkpoint:
             self._staged.pages,
         )
 
-    def append(self, page: pa.Table, position: Position, states: pa.Table | None = None) -> None:
-        """Stage a page, and where the fetch stands after it.
+    def append(self, page: pa.Table, position: Position, states: pa.Table | None = None) -> int:
+        """Stage a page, and where the fetch stands after it; return the size of the pages since the
+        last run, about that of their rows in memory.
 
         Parameters
         ----------
@@ -250,6 +246,7 @@ class Checkpoint:
                     self._count(kind, *write_plain(self._path(kind, self._staged.pages), rows))
             self._staged.pages += 1
             self._write(position, has_page_states=states is not None)
+        return self._staged.page_bytes
 
     def compact(
         self, rows: pa.Table, position: Position, states: pa.Table | None = None

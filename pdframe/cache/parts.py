@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -197,40 +198,67 @@ class Stored:
 
     def __getitem__(self, name: str) -> pa.ChunkedArray:
         """Return a column. A reader that takes columns in order gets the next ones read ahead."""
+        if name in self._without_values:
+            return pa.chunked_array([pa.nulls(self.num_rows, self.schema.field(name).type)])
         block = self._block.column_names
         if name not in block:
-            names = self.schema.names
-            place = names.index(name)
+            names = [name for name in self.schema.names if name not in self._without_values]
+            place, end = names.index(name), names.index(block[-1]) + 1 if block else 0
             # Opening the pages of a column in many small parts costs more than reading them.
             ahead = len(names) if self._has_many_small else COLUMNS_READ_AHEAD
-            count = ahead if block and place and names[place - 1] == block[-1] else 1
+            count = ahead if block and place == end else 1
             if self.num_rows >= RELEASE_BETWEEN_READS_ROWS:
                 _FIRST_POOL.release_unused()
-            # A frame is waited for: few columns at once, so threads hold little memory.
-            self._block = self.read(names[place : place + count], use_threads=True)
+            rows = self.read(names[place : place + count])
+            if place < end:
+                # One that was taken before: the reader goes on after the block.
+                return rows[name]
+            self._block = rows
         return self._block[name]
 
-    def read(self, columns: Sequence[str] | None = None, *, use_threads: bool = False) -> pa.Table:
+    @cached_property
+    def _without_values(self) -> frozenset[str]:
+        """Columns of which every file says that all cells are null: they need not be read."""
+        # Asking many small parts costs more than reading them.
+        found = set() if self._has_many_small else set(self.schema.names)
+        for _, file in chain.from_iterable(self._groups):
+            metadata, names = file.metadata, file.schema_arrow.names
+            paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
+            # Of lists and objects nulls are not counted as cells; their paths are not their names.
+            places = (
+                {path: place for place, path in enumerate(paths)}
+                if len(set(paths)) == len(paths)
+                else {}
+            )
+            groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+            for name in found.intersection(names):
+                columns = [group.column(places[name]) for group in groups if name in places]
+                known = [column.statistics for column in columns if column.statistics is not None]
+                empty = [one for one in known if one.has_null_count and not one.num_values]
+                if len(empty) < len(groups):
+                    found.discard(name)
+        return frozenset(found)
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return columns (None: all) as a table, in the order of the schema."""
         try:
-            rows = list(self.parts(columns, use_threads=use_threads))
+            rows = list(self.parts(columns))
             return pa.concat_tables(rows, promote_options="default")
         except pa.ArrowException as error:
             raise unknown_form(self._folder, error) from error
 
-    def parts(
-        self, columns: Sequence[str] | None = None, *, use_threads: bool = False
-    ) -> Iterator[pa.Table]:
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield columns part by part, small neighbours together; None: all that a part has.
 
-        By default in this thread: memory that other threads take is given back late.
+        In this thread: others would read little faster, and memory that they take is given back
+        late.
         """
         wanted = None if columns is None else list(columns)
         for group in self._groups:
             rows = []
             for path, file in group:
                 try:
-                    rows.append(file.read(wanted, use_threads=use_threads))
+                    rows.append(file.read(wanted, **_ONE_THREAD))
                 except (pa.ArrowException, OSError) as error:
                     raise unknown_form(path, error) from error
             yield rows[0] if len(rows) == 1 else pa.concat_tables(rows).combine_chunks()

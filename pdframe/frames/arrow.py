@@ -182,8 +182,13 @@ def unify(
     layout = Layout(table, fields)
     groups: list[tuple[pa.Schema, list[pa.Table]]] = []
     for part in parts:
+        is_declared = part.schema.equals(layout.schema, check_metadata=True) or all(
+            field.name in layout.fields
+            and field.equals(layout.fields[field.name], check_metadata=True)
+            for field in part.schema
+        )
         # Parts that lack nothing but columns go together.
-        schema = layout.schema if _is_declared(part.schema, layout) else part.schema
+        schema = layout.schema if is_declared else part.schema
         if groups and groups[-1][0].equals(schema, check_metadata=True):
             groups[-1][1].append(part)
         else:
@@ -212,14 +217,6 @@ def unify(
         for part in list(filter(len, conformed)) or conformed[:1]
     )
     return pa.concat_tables(same_columns), problems
-
-
-def _is_declared(schema: pa.Schema, layout: Layout) -> bool:
-    """Tell whether all columns of a schema are declared with their type."""
-    return schema.equals(layout.schema, check_metadata=True) or all(
-        field.name in layout.fields and field.equals(layout.fields[field.name], check_metadata=True)
-        for field in schema
-    )
 
 
 def _text_field(name: str) -> pa.Field:

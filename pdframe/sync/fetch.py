@@ -360,13 +360,13 @@ def stage_page(
     """Append a page that was fetched to the checkpoint; where memory holds many rows, move them to
     a sorted run on disk.
     """
-    checkpoint.append(rows, position, states)
+    page_bytes = checkpoint.append(rows, position, states)
     if states is not None:
         fetched.staged_states.append(states)
-    if checkpoint.page_bytes > options.buffer_bytes:
-        together = pa.concat_tables(fetched.pages, promote_options="default")
+    if page_bytes > options.buffer_bytes:
+        rows = arrange(checkpoint.table, fetched.pages)
         staged_states = pa.concat_tables(fetched.staged_states) if fetched.staged_states else None
-        run = checkpoint.compact(arrange(checkpoint.table, together), position, staged_states)
+        run = checkpoint.compact(rows, position, staged_states)
         fetched.move_to_run(run)
 
 

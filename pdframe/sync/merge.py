@@ -109,7 +109,7 @@ class Merger:
 
     def staged(self, rows: Sequence[pa.Table]) -> SortedRun:
         """Return staged rows that are in memory as one run."""
-        together = self._together(rows)
+        together = arrange(self._table, rows) if rows else self._unify([])
         return SortedRun(InMemory(together, max(1, self._rows_of_range(together) // 4)), self.key)
 
     def merge(
@@ -172,13 +172,14 @@ class Merger:
                 if low <= stretch.high and high >= stretch.low
             ]
             for low, high in inside:
+                # In order before they get all columns: most of these are null.
+                staged_rows = [run.between(low, high) for run in staged]
                 merged = self._merge_range(
                     [
                         *([] if complete else [columns]),
                         *(run.between(low, high) for _, run in stretch.parts),
                     ],
-                    # In order before they get all columns: most of these are null.
-                    [columns, self._together([run.between(low, high) for run in staged])],
+                    [columns, *([arrange(self._table, staged_rows)] if staged else [])],
                     removed.filter(
                         pc.and_(pc.greater_equal(removed, low), pc.less_equal(removed, high))
                     ),
@@ -243,12 +244,6 @@ class Merger:
             stretches[-1].high = highest
             stretches.append(_Stretch(highest + 1, HIGHEST, []))
         return stretches
-
-    def _together(self, rows: Sequence[pa.Table]) -> pa.Table:
-        """Return staged rows in the order in which the table is stored."""
-        if not rows:
-            return self._unify([])
-        return arrange(self._table, pa.concat_tables(rows, promote_options="default"))
 
     def _rows_of_range(self, rows: pa.Table) -> int:
         """Return how many rows a range may have, by some that may lack columns."""
@@ -318,10 +313,11 @@ def merge_rows(
     return Merged(_sort(rows, key, order), counts)
 
 
-def arrange(table: Table, rows: pa.Table) -> pa.Table:
-    """Return rows in the order in which their table is stored; where it has one row a key, the last
-    of each.
+def arrange(table: Table, parts: Sequence[pa.Table]) -> pa.Table:
+    """Return rows together, in the order in which their table is stored; where it has one row a
+    key, the last of each.
     """
+    rows = pa.concat_tables(parts, promote_options="default")
     if table.parent is None:
         return newest_rows(rows, table.key[0])
     return _sort(rows, table.parent.id, _order_of(table, table.parent))
@@ -368,23 +364,23 @@ def _count_differences(before: pa.Table, after: pa.Table, key: str) -> Counts:
     old, new = before.take(at.filter(is_known)), after.filter(is_known)
     differs = pa.repeat(False, new.num_rows)
     for name in dict.fromkeys([*old.column_names, *new.column_names]):
-        left, right = (rows[name] if name in rows.column_names else None for rows in (old, new))
-        differs = pc.or_(differs, _column_differs(left, right))
+        kind = (old if name in old.column_names else new).schema.field(name).type
+        left, right = (
+            rows[name].combine_chunks()
+            if name in rows.column_names
+            else pa.nulls(rows.num_rows, kind)
+            for rows in (old, new)
+        )
+        if left.type != right.type or pa.types.is_nested(kind):
+            # Arrow compares neither lists nor values of two types.
+            unequal = pa.array(map(operator.ne, left.to_pylist(), right.to_pylist()), pa.bool_())
+        else:
+            unequal = pc.or_(
+                pc.fill_null(pc.not_equal(left, right), False),
+                pc.xor(left.is_null(), right.is_null()),
+            )
+        differs = pc.or_(differs, unequal)
     return Counts(after.num_rows - new.num_rows, pc.sum(differs).as_py() or 0, removed or 0)
-
-
-def _column_differs(before: pa.ChunkedArray | None, after: pa.ChunkedArray | None) -> pa.Array:
-    if before is None or after is None:
-        there = after if before is None else before
-        assert there is not None
-        return there.combine_chunks().is_valid()
-    left, right = before.combine_chunks(), after.combine_chunks()
-    if left.type != right.type or pa.types.is_nested(left.type):
-        # Arrow compares neither lists nor values of two types.
-        return pa.array(map(operator.ne, left.to_pylist(), right.to_pylist()), pa.bool_())
-    return pc.or_(
-        pc.fill_null(pc.not_equal(left, right), False), pc.xor(left.is_null(), right.is_null())
-    )
 
 
 def _count_unlike(before: pa.Table, after: pa.Table) -> Counts:

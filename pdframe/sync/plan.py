@@ -113,11 +113,6 @@ class Policy:
     finished_age: timedelta | None = None
     options: SyncOptions = DEFAULT_OPTIONS
 
-    @property
-    def reload_now(self) -> frozenset[str]:
-        """Tables to reload that the interrupted sync did not reload yet."""
-        return self.reload - self.finished
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -172,7 +167,7 @@ def plan(
     deletions_merged_at
         When a sync last read the lists of deletions; None: never, or unknown.
     """
-    if manifest is None or table.name in policy.reload_now:
+    if manifest is None or table.name in policy.reload - policy.finished:
         return Plan("full")
     note = RELOADED if table.name in policy.reload else ""
     if table.parent is not None:

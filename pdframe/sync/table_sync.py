@@ -373,7 +373,7 @@ class TableSync:
             now=self.now,
             options=self.policy.options,
         )
-        full = self.table.name in self.policy.reload_now
+        full = self.table.name in self.policy.reload - self.policy.finished
         fetched = children.run(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (

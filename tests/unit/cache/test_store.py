@@ -292,11 +292,71 @@ def test_columns_are_read_ahead_in_order_and_the_first_one_alone(
     store.replace(new(), ROWS)
     stored, read, real = store.open_table("deals"), [], Stored.read
 
-    def record(self: Stored, columns: Any = None, **how: Any) -> pa.Table:
+    def record(self: Stored, columns: Any = None) -> pa.Table:
         read.append(columns)
-        return real(self, columns, **how)
+        return real(self, columns)
 
     monkeypatch.setattr(Stored, "read", record)
     for name in ("id", "title", "tags", "id"):
         assert stored[name].equals(ROWS[name])
     assert read == [["id"], ["title", "tags"], ["id"]]
+
+
+def test_a_column_that_is_taken_again_does_not_stop_the_reading_ahead(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pa.table({f"c{number}": [number] for number in range(12)})
+    store.replace(new(), rows)
+    stored, read, real = store.open_table("deals"), [], Stored.read
+
+    def record(self: Stored, columns: Any = None) -> pa.Table:
+        read.append(columns)
+        return real(self, columns)
+
+    monkeypatch.setattr(Stored, "read", record)
+    for name in ("c0", "c1", "c2", "c3", "c4", "c0", "c5", "c6"):
+        assert stored[name].to_pylist() == rows[name].to_pylist()
+    assert read == [["c0"], ["c1", "c2", "c3", "c4"], ["c0"], ["c5", "c6", "c7", "c8"]]
+
+
+def test_a_column_without_values_is_not_read_and_one_with_any_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = pa.struct([("name", pa.string()), ("number", pa.int64())])
+    first = pa.table(
+        {
+            "id": pa.array([1, 2]),
+            "records": pa.array([None, None], pa.list_(record)),
+            "empty lists": pa.array([[], []], pa.list_(pa.int64())),
+            "never": pa.array([None, None], pa.int64()),
+            "later": pa.array([None, None], pa.string()),
+            "first": pa.array([None, 7.5]),
+        }
+    )
+    second = pa.table(
+        {
+            "id": pa.array([3, 4, 5]),
+            "records": pa.array([None, [{"name": "a", "number": 1}], None], pa.list_(record)),
+            "empty lists": pa.array([None, [], None], pa.list_(pa.int64())),
+            "never": pa.array([None] * 3, pa.int64()),
+            "later": pa.array([None, None, "x"]),
+            "first": pa.array([None] * 3, pa.float64()),
+            "new": pa.array([None] * 3, pa.timestamp("us", "UTC")),
+        }
+    )
+    manifest = store.append(
+        store.begun("deals", first.schema.empty_table(), NOW), first, synced_at=NOW
+    )
+    store.append(manifest, second, synced_at=NOW)
+    stored, read, real = store.open_table("deals"), set(), Stored.read
+
+    def note(self: Stored, columns: Any = None) -> pa.Table:
+        read.update(columns)
+        return real(self, columns)
+
+    monkeypatch.setattr(Stored, "read", note)
+    expected = pa.concat_tables([first, second], promote_options="default")
+    for name in expected.column_names:
+        assert stored[name].to_pylist() == expected[name].to_pylist(), name
+        assert stored[name].type == expected[name].type, name
+    assert read == {"id", "records", "empty lists", "later", "first"}
