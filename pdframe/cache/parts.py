@@ -220,7 +220,7 @@ class Stored:
     def _without_values(self) -> frozenset[str]:
         """Columns of which every file says that all cells are null: they need not be read."""
         # Asking many small parts costs more than reading them.
-        found = set() if self._has_many_small else set(self.schema.names)
+        unread = set() if self._has_many_small else set(self.schema.names)
         for _, file in chain.from_iterable(self._groups):
             metadata, names = file.metadata, file.schema_arrow.names
             paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
@@ -231,13 +231,13 @@ class Stored:
                 else {}
             )
             groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
-            for name in found.intersection(names):
+            for name in unread.intersection(names):
                 columns = [group.column(places[name]) for group in groups if name in places]
                 known = [column.statistics for column in columns if column.statistics is not None]
-                empty = [one for one in known if one.has_null_count and not one.num_values]
-                if len(empty) < len(groups):
-                    found.discard(name)
-        return frozenset(found)
+                null = [one for one in known if one.has_null_count and not one.num_values]
+                if len(null) < len(groups):
+                    unread.discard(name)
+        return frozenset(unread)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return columns (None: all) as a table, in the order of the schema."""

@@ -12,12 +12,23 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
 
 import pdframe
 
 ROOT = Path(__file__).parents[2]
 KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
-BUILT_FROM = ("pdframe", "notebooks", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
+BUILT_FROM = (
+    "pdframe",
+    "notebooks",
+    "pyproject.toml",
+    "hatch_build.py",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+)
+REPOSITORY = "https://example.com/acme/pdframe"
 
 
 def problems(changelog: str, citation: str, version: str, tags: list[str]) -> list[str]:
@@ -87,9 +98,14 @@ def test_what_is_wrong_with_a_release_is_said(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tag", [None, "v9.9.9"], ids=["no tag", "another tag"])
-def test_sdist_and_wheel_have_the_version_of_the_code(tmp_path: Path, tag: str | None) -> None:
+@pytest.mark.parametrize(
+    ("tag", "repository"), [(None, ""), ("v9.9.9", REPOSITORY)], ids=["no tag", "another tag"]
+)
+def test_sdist_and_wheel_have_the_version_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str | None, repository: str
+) -> None:
     """In a tree with a tag, without one, and from an sdist, which has no git at all."""
+    monkeypatch.setenv("PDFRAME_REPOSITORY", repository)
     tree = tmp_path / "tree"
     for name in BUILT_FROM:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
@@ -112,9 +128,31 @@ def test_sdist_and_wheel_have_the_version_of_the_code(tmp_path: Path, tag: str |
         (wheel,) = (folder / "dist").glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             (metadata,) = (name for name in archive.namelist() if name.endswith("METADATA"))
-            assert message_from_bytes(archive.read(metadata))["Version"] == pdframe.__version__
+            said = message_from_bytes(archive.read(metadata))
             code = archive.read("pdframe/__init__.py").decode()
         assert f'__version__ = "{pdframe.__version__}"' in code
+        assert said["Version"] == pdframe.__version__
+        assert said.get_all("Project-URL", []) == (
+            [f"Repository, {REPOSITORY}", f"Issues, {REPOSITORY}/issues"] if repository else []
+        )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://somebody:secret@example.com/acme/pdframe",
+        "https://example.com/acme/pdframe?key=secret",
+        "http://example.com/acme/pdframe",
+        "example.com",
+    ],
+)
+def test_an_address_that_could_hold_a_secret_reaches_no_metadata(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("PDFRAME_REPOSITORY", address)
+    with pytest.raises(ValueError, match="PDFRAME_REPOSITORY must be an address") as refused:
+        ProjectMetadata(str(ROOT), PluginManager()).core  # noqa: B018
+    assert "secret" not in str(refused.value)
 
 
 def build(folder: Path, target: str) -> None:
