@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pdframe.metrics._survival import Floats
+from pdframe.metrics._survival import Floats, Ints
 
 # Streams of random numbers: of what, apart from the seed and the id.
 TIMES, VALUES, FACTOR, ARRIVALS, WINS, SPREAD = range(6)
@@ -17,6 +17,8 @@ _NODES = np.linspace(-8.5, 8.5, 171)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 # Steps of the table of hazards, in its logarithm.
 _TABLE = np.linspace(-60.0, 5.0, 651)
+# Probabilities at once, so that their integrands stay in the processor's cache.
+_BLOCK = 256
 
 
 def generator(seed: int, stream: int, key: int = 0, *more: int) -> np.random.Generator:
@@ -55,6 +57,25 @@ class Streams:
         self._bits.state = self._begin
         return self._generator
 
+    def uniform(self, key: int, places: Ints) -> Floats:
+        """Return some of the numbers that `of(key).random(dtype=np.float32)` draws, of 24 bits.
+
+        Two of them are one word, and only the words are drawn: what is asked for is made of them.
+
+        Parameters
+        ----------
+        key
+            As in `of`.
+        places
+            Which numbers, from 0; ascending.
+        """
+        if not len(places):
+            return np.zeros(0)
+        self.of(key)
+        words = self._bits.random_raw(int(places[-1]) // 2 + 1)
+        halves = words.astype("<u8", copy=False).view("<u4")
+        return (halves[places] >> 8).astype(np.float64) * 2.0**-24
+
 
 def common_factors(seed: int, draws: int, common_sd: float) -> Floats:
     """Return the factor of each draw on all hazards of winning: lognormal with mean 1, `common_sd`
@@ -80,9 +101,11 @@ def recentred(chance: Floats, common_sd: float) -> Floats:
     wanted = np.log(result[inside])
     # The logarithm of the hazard that P(won) shows is nearly straight in that of H, and monotone.
     log = np.interp(wanted, _shown(_TABLE, factor)[0], _TABLE)
-    for _ in range(3):
-        shown, slope = _shown(log, factor)
-        log = log + np.clip((wanted - shown) / slope, -1.0, 1.0)
+    for first in range(0, len(log), _BLOCK):
+        own = slice(first, first + _BLOCK)
+        for _ in range(3):
+            shown, slope = _shown(log[own], factor)
+            log[own] += np.clip((wanted[own] - shown) / slope, -1.0, 1.0)
     result[inside] = np.exp(log)
     return result.reshape(chance.shape)
 

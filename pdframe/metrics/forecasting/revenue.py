@@ -146,7 +146,7 @@ class Revenue:
         worth, offset = self.worth, self.cells.period * draws
         flat = result.reshape(shape[0], -1)
         times, values = Streams(seed, TIMES), Streams(seed, VALUES)
-        time, uniform = np.empty(draws), np.empty(draws, np.float32)
+        time = np.empty(draws)
         for deal in np.flatnonzero(
             (hazards[:, -1] > 0) & ((worth.value != 0) | (worth.changes > 0))
         ).tolist():
@@ -156,11 +156,11 @@ class Revenue:
             won = np.flatnonzero(time < hazard[-1])
             place = offset[np.searchsorted(hazard, time[won], side="right")] + won
             own = flat[0 if group is None else group[deal]]
+            value = worth.value[deal]
+            own[place] += value
             if worth.changes[deal] > 0:
-                values.of(key).random(out=uniform, dtype=np.float32)
-                own[place] += worth.drawn(deal, uniform[won].astype(np.float64))
-            else:
-                own[place] += worth.value[deal]
+                rows, other = worth.changed(deal, values.uniform(key, won))
+                own[place[rows]] += other - value
         return result
 
 

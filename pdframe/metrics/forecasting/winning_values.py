@@ -66,15 +66,15 @@ class Prospects:
         changed = (total[self.high] - total[self.low]) / count
         return np.asarray((1 - self.changes) * self.value + self.changes * changed, np.float64)
 
-    def drawn(self, deal: int, uniform: Floats) -> Ints:
-        """Return values of one deal (its place) at winning, one per uniform number."""
+    def changed(self, deal: int, uniform: Floats) -> tuple[Ints, Ints]:
+        """Return at which of some uniform numbers the value of a deal (its place) changes before it
+        is won, and the values at winning there.
+        """
         low, width = int(self.low[deal]), int(self.high[deal] - self.low[deal])
         share = float(self.changes[deal])
-        changed = uniform < share
-        place = np.minimum((uniform[changed] / share * width).astype(np.int64), width - 1)
-        result = np.full(len(uniform), self.value[deal])
-        result[changed] = self.pool[low + place]
-        return result
+        rows = np.flatnonzero(uniform < share)
+        place = np.minimum((uniform[rows] / share * width).astype(np.int64), width - 1)
+        return rows, self.pool[low + place]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from scipy.integrate import quad
 
 from pdframe.metrics.forecasting.common_sd import chance_wins
 from pdframe.metrics.forecasting.draws import (
+    TIMES,
     VALUES,
     Streams,
     common_factors,
@@ -48,6 +49,48 @@ def test_a_stream_gives_each_key_the_numbers_of_a_generator_of_its_own() -> None
         assert own.standard_exponential(50).tobytes() == new.standard_exponential(50).tobytes()
         # Half of a word is left over, and none of it belongs to the next key.
         own.random(1, np.float32)
+
+
+@pytest.mark.parametrize("places", [[], [0], [1], [6], [0, 1, 4, 5, 8], list(range(1_001))])
+def test_some_uniform_numbers_are_those_of_all_to_the_last_bit(
+    places: list[int],
+) -> None:
+    streams = Streams(5, VALUES)
+    for key in (3, -8, 3):
+        some = streams.uniform(key, np.array(places, np.int64))
+        every = generator(5, VALUES, key).random(1_001, np.float32).astype(np.float64)
+        assert some.tobytes() == every[places].tobytes()
+
+
+@pytest.mark.parametrize("sd", [0.05, 0.6])
+def test_a_chance_is_recentred_alike_alone_and_among_many_to_the_last_bit(sd: float) -> None:
+    chance = np.random.default_rng(4).random((300, 3))
+    together = recentred(chance, sd)
+    for row in (0, 85, 86, 171, 299):
+        assert recentred(chance[row], sd).tobytes() == together[row].tobytes()
+        assert recentred(chance[row, :1], sd).tobytes() == together[row, :1].tobytes()
+
+
+def test_totals_are_those_of_each_deal_s_own_numbers_to_the_last_bit() -> None:
+    """The same draws deal by deal and draw by draw, as the definition has them."""
+    chance = np.cumsum(np.random.default_rng(6).uniform(0, 0.25, (12, 3)), axis=1)
+    chance[3], chance[4, 1:] = 0.0, chance[4, 0]
+    value = [0.0, 50.0, -3.0, *range(10, 100, 10)]
+    of = revenue(chance, value, deal=list(range(5, 65, 5)), changes=0.4, pool=[7.0, -2.0, 900.0])
+    factor, hazard = common_factors(9, 200, 0.5), recentred(chance, 0.5)
+    expected = np.zeros((3, 200), np.int64)
+    for place, deal in enumerate(range(5, 65, 5)):
+        time = generator(9, TIMES, deal).standard_exponential(200) * (1 / factor)
+        uniform = generator(9, VALUES, deal).random(200, np.float32).astype(np.float64)
+        for draw in range(200):
+            month = int((hazard[place] <= time[draw]).sum())
+            if month < 3:
+                changed = uniform[draw] < 0.4
+                worth = [7, -2, 900][int(uniform[draw] / 0.4 * 3)] if changed else value[place]
+                expected[month, draw] += int(worth) * UNITS
+    opened, new = of.drawn(200, 9, 0.5)
+    assert opened[0].tobytes() == expected.tobytes()
+    assert not new.any()
 
 
 def every_outcome(chance: NDArray[np.float64], value: NDArray[np.float64]) -> Exact:
