@@ -394,11 +394,14 @@ def local_days(instants: Micros, tz: str) -> Micros:
 
     Both are microseconds, `NULL` where null.
     """
+    utc = np.where(instants == NULL, NULL, instants // DAY * DAY)
     if tz == "UTC":
-        return np.where(instants == NULL, NULL, instants // DAY * DAY)
-    times = pd.Series(instants.view("datetime64[us]")).dt.tz_localize("UTC")
-    days: Micros = local_date(times, tz).to_numpy("datetime64[us]").view(np.int64)
-    return days
+        return utc
+    # An index of times is a tenth of the work of a column.
+    inside = countable(instants)
+    times = pd.DatetimeIndex(np.where(inside, instants, NULL).view("datetime64[us]"), tz="UTC")
+    days = times.tz_convert(zone(tz)).tz_localize(None).normalize()
+    return np.where(inside, days.asi8, utc)
 
 
 def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:

@@ -105,6 +105,72 @@ class States:
         return np.where(self.ended_before_created(tz), np.nan, days)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ends:
+    """When each deal of a frame was created and ended, as the frame has it: the same for whatever
+    time its states are asked for.
+
+    Parameters
+    ----------
+    state
+        OPEN, WON, LOST or UNKNOWN; of a deleted deal the one before its deletion.
+    created, ended, counted
+        As in `States`, in microseconds.
+    day_alone
+        Whether only the day of `ended` is known.
+    deleted, since
+        Whether it is deleted, and since when; `NULL` where unknown.
+    index
+        That of the frame.
+    """
+
+    state: npt.NDArray[np.int8]
+    created: Micros
+    ended: Micros
+    counted: Micros
+    day_alone: Flags
+    deleted: Flags
+    since: Micros
+    index: pd.Index[Any]
+
+    @classmethod
+    def of(cls, deals: pd.DataFrame, tz: str) -> Ends:
+        """Read a frame of deals."""
+        deals = require_columns(deals, "deals", list(NEEDED))
+        warn_of_uncountable(deals, "deals", moments=_TIMES)
+        state = before_deletion(deals, tz)
+        created = instants(deals, "add_time", tz)
+        ended = np.full(len(deals), NULL)
+        counted, day_alone = ended.copy(), np.zeros(len(deals), dtype=np.bool_)
+        for code, time, local in _CLOSINGS:
+            rows = np.flatnonzero(state == code)
+            ended[rows], counted[rows], day_alone[rows] = _closed(deals, time, local, tz, rows)
+        deleted, since = deleted_rows(deals), np.full(len(deals), NULL)
+        if deleted.any():
+            since = plain_times(deleted_since(deals, tz))
+        return cls(state, created, ended, counted, day_alone, deleted, since, deals.index)
+
+    def at(self, as_of: pd.Timestamp | None = None, *, deleted: Deleted = "drop") -> States:
+        """Return the states at a time, as `states` does."""
+        state, ended, counted = self.state.copy(), self.ended.copy(), self.counted.copy()
+        closed = np.isin(state, (WON, LOST))
+        left = self.deleted & ~closed
+        state[left] = DELETED
+        ended[left] = counted[left] = self.since[left]
+        now = None if as_of is None else to_micros(as_of)
+        if deleted == "drop":
+            over = self.deleted & closed & (True if now is None else self.since <= now)
+            state[over] = UNKNOWN
+            ended[over] = counted[over] = NULL
+        if now is not None:
+            later = ended > now
+            state[later] = OPEN
+            state[self.created > now] = UNKNOWN
+            ended[later] = counted[later] = NULL
+        started, stopped, cut = (as_times(v, self.index) for v in (self.created, ended, counted))
+        return States(state, started, stopped, cut, self.day_alone & (ended != NULL))
+
+
 def states(
     deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None = None, *, deleted: Deleted = "drop"
 ) -> States:
@@ -118,34 +184,7 @@ def states(
     nowhere from then on; with `deleted="keep"` it always counts as won or lost. One that was open
     when it was deleted is DELETED since then.
     """
-    deals = require_columns(deals, "deals", list(NEEDED))
-    warn_of_uncountable(deals, "deals", moments=_TIMES)
-    state = before_deletion(deals, tz)
-    created = instants(deals, "add_time", tz)
-    ended = np.full(len(deals), NULL)
-    counted, day_alone = ended.copy(), np.zeros(len(deals), dtype=np.bool_)
-    for code, time, local in _CLOSINGS:
-        rows = np.flatnonzero(state == code)
-        ended[rows], counted[rows], day_alone[rows] = _closed(deals, time, local, tz, rows)
-    rows_deleted, closed = deleted_rows(deals), np.isin(state, (WON, LOST))
-    if rows_deleted.any():
-        since = plain_times(deleted_since(deals, tz))
-        left = rows_deleted & ~closed
-        state[left] = DELETED
-        ended[left] = counted[left] = since[left]
-        if deleted == "drop":
-            over = rows_deleted & closed & deleted_by(deals, tz, as_of)
-            state[over] = UNKNOWN
-            ended[over] = counted[over] = NULL
-    if as_of is not None:
-        now = to_micros(as_of)
-        later = ended > now
-        state[later] = OPEN
-        state[created > now] = UNKNOWN
-        ended[later] = counted[later] = NULL
-    day_alone &= ended != NULL
-    started, stopped, cut = (as_times(v, deals.index) for v in (created, ended, counted))
-    return States(state, started, stopped, cut, day_alone)
+    return Ends.of(deals, tz).at(as_of, deleted=deleted)
 
 
 def check_deleted(deleted: object, deals: pd.DataFrame) -> None:

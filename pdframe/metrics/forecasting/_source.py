@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdframe._warnings import collect_warnings
 from pdframe.metrics._arguments import NULL, countable, micros, require_columns
 from pdframe.metrics._columns import (
     TOO_LARGE,
@@ -20,7 +21,7 @@ from pdframe.metrics._columns import (
     plain_ids,
 )
 from pdframe.metrics._known_at import VISITS
-from pdframe.metrics._states import NEEDED, deleted_rows
+from pdframe.metrics._states import NEEDED, Ends
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._dated_rows import Activities, Lines
 from pdframe.metrics.forecasting._interface import DAY
@@ -65,12 +66,15 @@ class Frames(NamedTuple):
 class Source:
     """The columns of the frames that are read, with times up to any later date.
 
-    `logged` and `walked` are the ids of the deals whose changelog the history and the visits come
-    from, `listed` those of the deals that the history has, `removed` those of deleted deals.
+    `ends` says how the deals ended, and `notes` what was noticed in that. `logged` and `walked` are
+    the ids of the deals whose changelog the history and the visits come from, `listed` those of the
+    deals that the history has, `removed` those of deleted deals.
     """
 
     frames: Frames
     deals: pd.DataFrame
+    ends: Ends
+    notes: tuple[str, ...]
     visits: pd.DataFrame
     stages: Stages
     changes: dict[str, ChangeRows]
@@ -120,28 +124,32 @@ def read_frames(frames: Frames, tz: str) -> Source:
     visits = require_columns(frames.visits, "visits", VISITS).reset_index(drop=True)
     ids = plain_ids(one_row_each(deals, "deals"))
     order = np.argsort(ids, kind="stable")
-    deals = deals.iloc[order].reset_index(drop=True)
+    ids, deals = ids[order], deals.iloc[order].reset_index(drop=True)
     kept = [name for name in (*_DEALS, *_OPTIONAL) if name in deals.columns]
     narrow = [*VISITS, *(("visit",) if "visit" in visits.columns else ())]
     history = frames.history
     changes = read_changes(history, tz)
     is_walked = equals(visits, "source", "changelog")
+    with collect_warnings() as notes:
+        ends = Ends.of(deals[kept], tz)
     newest = max(_newest(deals, visits, tz), NULL if history is None else _seen(history, tz))
     return Source(
         frames,
         deals[kept],
+        ends,
+        tuple(notes),
         visits[narrow],
         _stages(frames.stages),
         changes,
         _current(deals),
         newest,
-        ids[order],
+        ids,
         None if frames.activities is None else Activities.of(frames.activities, tz),
         None if frames.deal_products is None else Lines.of(frames.deal_products, tz),
         logged_deals(history),
         np.unique(plain_ids(visits["deal_id"])[is_walked]),
         np.zeros(0, np.int64) if history is None else np.unique(plain_ids(history["deal_id"])),
-        np.unique(ids[deleted_rows(deals)]),
+        np.unique(ids[ends.deleted]),
     )
 
 

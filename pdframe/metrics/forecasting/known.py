@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdframe._warnings import collect_warnings
+from pdframe._warnings import collect_warnings, warn
 from pdframe.metrics import _known_at as visiting
 from pdframe.metrics import _states as stating
 from pdframe.metrics._arguments import (
@@ -345,7 +345,9 @@ class Known:
     def _arrange(self) -> None:
         """Fill in all arrays."""
         source, now = self._source, pd.Timestamp(self.as_of, unit="us", tz="UTC")
-        state = stating.states(source.deals, self.tz, now)
+        for text in source.notes:
+            warn(text)
+        state = source.ends.at(now)
         added = plain_times(state.created)
         created = source.ids[(added != NULL) & (added <= self.as_of)]
         unwalked = source.without_changelog(created, source.walked)
@@ -361,10 +363,10 @@ class Known:
         last = visits.last
         became, since, removed = visiting.states_of_known(source.visits, visits, change)
         over = last & removed & np.isin(became, (visiting.WON, visiting.LOST))
-        removed_in_frame = stating.deleted_rows(source.deals) & (state.state == stating.UNKNOWN)
+        removed_in_frame = source.ends.deleted & (state.state == stating.UNKNOWN)
         removed_in_frame &= added <= self.as_of
         # Where the frame does not date the deletion, the visits do.
-        dated = plain_times(stating.deleted_since(source.deals, self.tz)) != NULL
+        dated = source.ends.since != NULL
         removed_in_frame &= dated | ~np.isin(source.ids, visits.deal)
         dropped = np.union1d(visits.deal[over], source.ids[removed_in_frame])
         all_deals = np.union1d(visits.deal, source.ids[there])
