@@ -519,6 +519,18 @@ def test_a_deal_that_is_deleted_later_is_known_as_one_that_is_not(as_of: str, is
     assert at(known(deals, visits, "2025-12-31", history), "2025-08-25").deal.tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("order", [[3, 0, 1, 2], [0, 3, 2, 1], [2, 1, 3, 0]])
+def test_which_deals_are_deleted_does_not_depend_on_the_order_of_rows(order: list[int]):
+    removed = ([DELETED[0][0]], [{**DELETED[1][0], **SHOWN_LATE}])
+    deals, visits, history = _with_changelogs(*removed)
+    mixed = [deals[place] for place in order]
+    for as_of, when in (("2025-07-15", "2025-07-01"), ("2025-12-31", "2025-08-10")):
+        first, other = (at(known(rows, visits, as_of, history), when) for rows in (deals, mixed))
+        assert first.deal.tolist() == other.deal.tolist() == [1, 2, 3, 4]
+        for name in ("stage", "entered", "added", "value", "owner", "moves_back"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(other, name))
+
+
 def test_without_changelogs_no_deal_is_known_before_the_first_snapshot():
     removed = ([DELETED[0][0]], [{**DELETED[1][0], **SHOWN_LATE}])
     deals, visits, history = _with_changelogs(*removed, source="snapshots")
