@@ -129,6 +129,9 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     pooled["totals"] = groups.size()
     pooled["bias"] = pooled["mean"] / pooled["actual"] - 1
     pooled["covered"] = groups["covered"].mean()
+    # Months of one company depend on each other.
+    of_company = months.groupby([*by, "seed"])["covered"].mean().groupby(by)
+    pooled["covered_error"] = of_company.std() / of_company.size() ** 0.5
     for ahead in range(1, MONTHS + 1):
         own = months[months["month"] == ahead].groupby(by)["covered"].mean()
         pooled[f"covered_{ahead}"] = own.reindex(pooled.index)
