@@ -68,6 +68,13 @@ class _Parser(argparse.ArgumentParser):
         self._print_message(f"{self.prog}: error: {message}\n", sys.stderr)
         raise UsageExit(message)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print a text; where standard output takes nothing, raise, which argparse does not."""
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a value that is no choice, and suggest the nearest one."""
         if action.choices is not None and value not in action.choices:

@@ -364,18 +364,26 @@ def test_verbose_logs_requests_on_standard_error_without_the_token(
     assert environment.server.token not in run.err
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("how", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize(
     "command",
-    [("status",), ("completion", "bash"), ("--version",)],
-    ids=lambda one: one[0],
+    [("status",), ("completion", "bash"), ("--version",), ("--help",), ("sync", "--help")],
+    ids=" ".join,
 )
 def test_a_full_disk_is_said_in_one_line(
-    account: sandbox.SandboxAccount, tmp_path: Path, command: tuple[str, ...], how: tuple[str, ...]
+    account: sandbox.SandboxAccount,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    how: tuple[str, ...],
+    unbuffered: str,
 ) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
+    # Without a buffer the text itself fails, not only the flush at the end.
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with full.open("w") as output:
         started = process(account.server, tmp_path, *command, *how, output=output)
         code, _, err = ended(started)
