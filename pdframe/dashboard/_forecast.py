@@ -57,22 +57,20 @@ class _Model:
     def __init__(self, data: Data, state: State, chosen: Chosen, notes: Notes) -> None:
         self._data, self._state, self._chosen, self._notes = data, state, chosen, notes
         self.until = until_month(data)
-        self._by = ["currency"] if data.rates is None else []
-        if not chosen.is_all:
-            self._by.append(_CHOSEN)
-        is_large = data.deals["status"].eq("open").sum() > MANY_OPEN
-        self._draws = FEWER_DRAWS if is_large else DRAWS
+        self._by, self._draws = _by(data, is_of_all=chosen.is_all), _draws(data)
 
     def results(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Return the forecast by month in the chosen currency, in every one, and the draws."""
-        if self._state.quota is None:
+        data = self._data
+        if self._chosen.is_all:
+            months, draws = _of_all(data)
+        elif self._state.quota is None:
             months, draws = self._computed()
         else:
             # Those of another quota are the same.
-            key = "draws", self._state.chosen
-            months, draws = self._data.once(key, self._computed)
+            months, draws = data.once(("draws", self._state.chosen), self._computed)
         noted = months.attrs.get("notes", ())
-        self._notes.add(*noted, *self._data.computed.get("common_sd notes", ()))
+        self._notes.add(*noted, *data.computed.get("common_sd notes", ()))
         return self._own(months), self._own(months, is_of_all=True), self._own(draws)
 
     def each(self) -> pd.DataFrame:
@@ -128,18 +126,11 @@ class _Model:
 
     def _computed(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the forecast by month, and its draws, of all currencies."""
-        data, deals = self._data, self._data.deals
-        if not self._chosen.is_all:
-            deals = deals.assign(**{_CHOSEN: deals["id"].isin(self._chosen.deals["id"])})
-        return forecast_with_draws(
-            _learned(data),
-            deals,
-            until=self.until,
-            by=self._by or None,
-            draws=self._draws,
-            rates=data.rates,
-            spread=data.computed.get("common_sd"),
-        )
+        # Of the draws of all deals, those of the fewer ones are made, and the rest subtracted.
+        _of_all(self._data)
+        every = self._data.deals
+        chosen = every["id"].isin(self._chosen.deals["id"])
+        return _totals(self._data, every.assign(**{_CHOSEN: chosen}), self._by)
 
     def _own(self, rows: pd.DataFrame, *, is_of_all: bool = False) -> pd.DataFrame:
         """Return the rows of the chosen deals in the chosen currency, or in all."""
@@ -276,6 +267,37 @@ def learn(data: Data, go_on: Callable[[], None]) -> None:
         learned.spread(go_on)
     go_on()
     _of_each(data)
+    go_on()
+    _of_all(data)
+
+
+def _of_all(data: Data) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the forecast of all deals by month, and its draws, of all currencies."""
+    key = "forecast", _draws(data)
+    return data.once(key, lambda: _totals(data, data.deals, _by(data, is_of_all=True)))
+
+
+def _totals(data: Data, deals: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return forecast_with_draws(
+        _learned(data),
+        deals,
+        until=until_month(data),
+        by=by or None,
+        draws=_draws(data),
+        rates=data.rates,
+        spread=data.computed.get("common_sd"),
+    )
+
+
+def _by(data: Data, *, is_of_all: bool) -> list[str]:
+    """Return what forecasts are grouped by."""
+    currencies = ["currency"] if data.rates is None else []
+    return currencies if is_of_all else [*currencies, _CHOSEN]
+
+
+def _draws(data: Data) -> int:
+    is_large = data.deals["status"].eq("open").sum() > MANY_OPEN
+    return FEWER_DRAWS if is_large else DRAWS
 
 
 def _learned(data: Data) -> Learned:

@@ -10,11 +10,11 @@ deals of a draw share scales the hazards: a bad month is bad for all.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pdframe.metrics._survival import Floats, Ints
+from pdframe.metrics._survival import Flags, Floats, Ints
 from pdframe.metrics.forecasting._interface import OpenDeals
 from pdframe.metrics.forecasting._method import Fitted
 from pdframe.metrics.forecasting.arrivals import NewWins, new_wins
@@ -31,6 +31,29 @@ from pdframe.metrics.forecasting.winning_values import Prospects, WinningValues
 
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
+
+KEPT_GROUPS = 32
+"""Draws of no more groups are kept, for those of groups within these."""
+
+
+class _Totals(NamedTuple):
+    """The group of each open deal, and of each past win that new deals are like; the drawn revenue
+    of open deals: groups x periods x draws.
+    """
+
+    open_group: Ints
+    new_group: Ints
+    opened: Ints
+
+    def within(self, open_group: Ints, new_group: Ints, groups: int) -> Ints | None:
+        """Return the one of these groups that each of other groups lies in, -1 where it has no
+        deals; None where one lies in several.
+        """
+        own = np.concatenate((self.open_group, self.new_group))
+        other = np.concatenate((open_group, new_group))
+        result = np.full(groups, -1)
+        result[other] = own
+        return result if (result[other] == own).all() else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +89,11 @@ class Revenue:
     won: Ints
     units: int
     rate: float = 1.0
-    # Not those of a copy with other chances: `replace` makes a new dictionary.
+    # Not those of a copy with other chances: `replace` makes new dictionaries.
     _hazards: dict[float, Floats] = field(default_factory=dict, init=False, repr=False)
+    _totals: dict[tuple[int, int, float], _Totals] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def by(self, fitted: Fitted, known: Known) -> Revenue:
         """Return the forecast of another method, from what this one was made of."""
@@ -118,16 +144,33 @@ class Revenue:
         groups
             Number of groups.
         """
+        open_group, new_group = (
+            np.zeros(count, np.int64) if group is None else group
+            for group, count in (
+                (open_group, len(self.open_deal)),
+                (new_group, len(self.new.deal)),
+            )
+        )
+        key = draws, seed, common_sd
+        kept = self._totals.get(key)
+        within = None if kept is None else kept.within(open_group, new_group, groups)
+        rest = _largest(within, np.bincount(open_group, minlength=groups))
         factors = common_factors(seed, draws, common_sd)
         shape = groups, len(self.cells.first), draws
-        opened = self._drawn_open(factors, seed, common_sd, open_group, shape)
+        opened = self._drawn_open(factors, seed, common_sd, open_group, ~rest, shape)
         new = np.zeros(shape, np.int64)
         flat = new.reshape(-1)
         for cell, draw, like in self.scaled_new().drawn(seed, factors, common_sd):
             place = self.cells.period[cell] * draws + draw
-            if new_group is not None:
-                place = place + new_group[like] * (shape[1] * draws)
+            place = place + new_group[like] * (shape[1] * draws)
             np.add.at(flat, place, self.new.value[like])
+        if kept is not None and within is not None:
+            for group in np.flatnonzero(rest):
+                others = (within == within[group]) & ~rest
+                opened[group] = kept.opened[within[group]] - opened[others].sum(axis=0)
+        elif groups <= KEPT_GROUPS:
+            opened.flags.writeable = False
+            self._totals[key] = _Totals(open_group, new_group, opened)
         return opened, new
 
     def _drawn_open(
@@ -135,9 +178,11 @@ class Revenue:
         factors: Floats,
         seed: int,
         common_sd: float,
-        group: Ints | None,
+        group: Ints,
+        is_drawn: Flags,
         shape: tuple[int, int, int],
     ) -> Ints:
+        """Draw the revenue of the open deals of some groups."""
         draws, inverse = len(factors), 1 / factors
         result = np.zeros(shape, np.int64)
         if common_sd not in self._hazards:
@@ -147,21 +192,30 @@ class Revenue:
         flat = result.reshape(shape[0], -1)
         times, values = Streams(seed, TIMES), Streams(seed, VALUES)
         time = np.empty(draws)
-        for deal in np.flatnonzero(
-            (hazards[:, -1] > 0) & ((worth.value != 0) | (worth.changes > 0))
-        ).tolist():
+        counts = is_drawn[group] & (hazards[:, -1] > 0)
+        for deal in np.flatnonzero(counts & ((worth.value != 0) | (worth.changes > 0))).tolist():
             hazard, key = hazards[deal], int(self.open_deal[deal])
             times.of(key).standard_exponential(out=time)
             np.multiply(time, inverse, out=time)
             won = np.flatnonzero(time < hazard[-1])
             place = offset[np.searchsorted(hazard, time[won], side="right")] + won
-            own = flat[0 if group is None else group[deal]]
+            own = flat[group[deal]]
             value = worth.value[deal]
             own[place] += value
             if worth.changes[deal] > 0:
                 rows, other = worth.changed(deal, values.uniform(key, won))
                 own[place[rows]] += other - value
         return result
+
+
+def _largest(within: Ints | None, size: Ints) -> Flags:
+    """Return whether each group is the largest of those that lie in the same one."""
+    result = np.zeros(len(size), np.bool_)
+    if within is not None:
+        order = np.lexsort((size, within))
+        order = order[within[order] >= 0]
+        result[order[np.append(within[order][1:] != within[order][:-1], True)[: len(order)]]] = True
+    return result
 
 
 def revenue_of(

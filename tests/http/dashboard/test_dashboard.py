@@ -434,7 +434,9 @@ def test_the_forecast_finds_what_was_learned_in_the_background(
         raise AssertionError("learned again")
 
     monkeypatch.setattr(HazardMethod, "fit", refuse)
-    views(board).value = "forecast"
+    with monkeypatch.context() as without_draws:
+        without_draws.setattr("pdframe.dashboard._forecast.forecast_with_draws", refuse)
+        views(board).value = "forecast"
     assert board.error is None
     frames = [view("forecast", one, board.state).frames for one in (data, fresh)]
     for name in ("months", "each"):
