@@ -176,6 +176,22 @@ def test_the_dashboard_in_a_notebook(
     assert not notebook.errors
 
 
+@pytest.mark.slow
+def test_a_new_notebook_of_notebook_7_works_as_the_page_says(
+    lab: Lab, page: Page, pictures: Path
+) -> None:
+    from tests.helpers.notebook_page import ROOT, NotebookPage
+
+    steps = "choose File, Close and Shut Down Notebook, and open it from the list of files."
+    assert steps in (ROOT / "docs" / "how-to" / "dashboard.md").read_text("utf-8")
+    lab.choose("JupyterLab Light")
+    notebook = NotebookPage(page, lab, pictures, app="notebook")
+    notebook.close_and_open()
+    notebook.run(f"{SETUP.replace('deals=400', 'deals=60')}\n{SHOW}")
+    board = Board(notebook.page, pictures, "new_notebook")
+    board.press("Funnel")
+
+
 @pytest.fixture
 def voila_page(browser_tools: None, tmp_path: Path) -> Iterator[str]:
     """The address of the dashboard in Voilà."""

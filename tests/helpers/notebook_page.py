@@ -237,6 +237,23 @@ class NotebookPage:
         self.page.locator(".jp-Notebook .jp-CodeCell .jp-OutputArea-output").first.wait_for()
         self._idle()
 
+    def close_and_open(self) -> None:
+        """Close and shut down the notebook by the menu of Notebook 7; open it from the list of
+        files.
+        """
+        name = self.page.evaluate(f"{_CONTEXT}.path")
+        self.page.keyboard.press("Control+s")
+        self.page.get_by_role("menuitem", name="File", exact=True).click()
+        with self.page.expect_event("close"):
+            self.page.locator(".lm-Menu-item", has_text="Close and Shut Down Notebook").click()
+            self.page.locator("button.jp-mod-accept").click()
+        files = self.page.context.new_page()
+        files.goto(f"{self._lab.url}tree?token={self._lab.token}")
+        with files.expect_popup() as opened:
+            files.locator(".jp-DirListing-item", has_text=name).dblclick()
+        self.page = opened.value
+        self._idle()
+
     def picture(self, name: str) -> None:
         """Keep a screenshot."""
         self._pictures.mkdir(parents=True, exist_ok=True)
