@@ -129,7 +129,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if unknown and _are_tables(top, options, words, unknown):
         options.tables = [*(options.tables or ()), *unknown]
     elif unknown:
-        hint = _hint(words, unknown, _options(top, options.command))
+        hint = _hint(words, unknown, _actions(top, options.command))
         top.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     return options
 
@@ -165,14 +165,10 @@ def _actions(top: argparse.ArgumentParser, command: str) -> list[argparse.Action
     return list(commands.choices[command]._actions)
 
 
-def _options(top: argparse.ArgumentParser, command: str) -> list[str]:
-    """Return the options of a command."""
-    return [name for action in _actions(top, command) for name in action.option_strings]
-
-
-def _hint(words: Sequence[str], unknown: Sequence[str], options: Collection[str]) -> str:
+def _hint(words: Sequence[str], unknown: Sequence[str], actions: Sequence[argparse.Action]) -> str:
     """Return what a user meant by arguments that no command takes."""
     first = unknown[0]
+    options = [name for action in actions for name in action.option_strings]
     if first.startswith("-"):
         meant = _meant(first.partition("=")[0], options)
         return f".{meant}" if meant else ""
@@ -184,6 +180,8 @@ def _hint(words: Sequence[str], unknown: Sequence[str], options: Collection[str]
     if len(before) == 2 and before[0].startswith("--") and not before[1].startswith("-"):
         value = " ".join([before[1], *unknown])
         return f'. Quote a value of several words: {before[0]} "{value}"'
+    if all(action.option_strings for action in actions):
+        return ""
     example = ': --period "last quarter"' if "--period" in options else ""
     return f". Quote a value of several words{example}"
 
@@ -410,8 +408,12 @@ class _Version(argparse.Action):
 
 
 def _count(text: str) -> int:
-    if (number := int(text)) < 0:
-        raise ValueError
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on.")
     return number
 
 

@@ -123,10 +123,27 @@ def test_fields_shows_complete_hashes(
         assert f" {field['field_code']} " in said
 
 
-def test_a_company_has_no_negative_number_of_deals(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "option"), [(["demo"], "--deals"), (["fleet", "sync", "x.toml"], "--workers")]
+)
+@pytest.mark.parametrize("given", ["-5", "many", "2.5"])
+def test_what_is_no_number_of_deals_or_workers_is_refused(
+    capsys: pytest.CaptureFixture[str], command: list[str], option: str, given: str
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["demo", "--deals", "-5"])
+        main([*command, f"{option}={given}"])
     assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith(f"error: argument {option}: {given!r} is no number from 0 on.")
+
+
+def test_a_command_that_takes_no_words_asks_for_no_quotes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["status", "deals"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: deals\n")
 
 
 def test_a_failure_is_one_line_and_not_zero(
