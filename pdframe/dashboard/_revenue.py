@@ -29,7 +29,7 @@ __all__ = ["revenue"]
 
 MONTHS = 12
 """Months of a chart by month, to the end of the period."""
-_MOVEMENTS = ("start", "new", "reactivation", "expansion", "contraction", "churn", "end")
+_MOVEMENTS = ("start", "new", "reactivation", "expansion", "contraction", "churn", "fx", "end")
 
 
 def revenue(data: Data, state: State) -> View:
@@ -57,7 +57,15 @@ def revenue(data: Data, state: State) -> View:
     rows = table(
         f"Movements by month, {state.currency}",
         moved.assign(month=moved["month"].dt.strftime("%Y-%m")),
-        {"month": "Month", **{name: (name.capitalize(), amount) for name in _MOVEMENTS}},
+        {
+            "month": "Month",
+            **{
+                name: ("FX" if name == "fx" else name.capitalize(), amount)
+                for name in _MOVEMENTS
+                # Without rates nothing is converted.
+                if name != "fx" or data.rates is not None
+            },
+        },
     )
     how_text = arguments(data, since=f"'{until - MONTHS + 1}'", until=f"'{until}'")
     return View(

@@ -102,6 +102,28 @@ def test_rates_are_in_the_code(showcase: sandbox.SandboxAccount, key: str) -> No
         pd.testing.assert_frame_equal(ran[name].reset_index(drop=True), shown)
 
 
+@pytest.mark.parametrize("has_rates", [False, True])
+def test_the_movements_of_a_month_add_up_to_its_end(
+    showcase: sandbox.SandboxAccount, has_rates: bool
+) -> None:
+    changing = [
+        ("EUR", "2020-01-01", 1.0),
+        ("USD", "2020-01-01", 0.9),
+        ("GBP", "2020-01-01", 1.15),
+        *(("USD", f"2026-{month:02}-01", 0.9 - month / 50) for month in range(1, 7)),
+    ]
+    rates = pd.DataFrame(changing, columns=["currency", "date", "rate"])
+    data = collect(showcase, rates=rates if has_rates else None)
+    (rows,) = view("revenue", data, state_of(data)).tables
+    shown = rows.rows.set_index("Month").map(lambda text: float(text.replace(",", "")))
+
+    # Each amount is rounded.
+    difference = shown.drop(columns="End").sum(axis=1) - shown["End"]
+    assert difference.abs().max() <= shown.shape[1] / 2
+    assert ("FX" in shown) == has_rates
+    assert not has_rates or shown["FX"].abs().max() > shown.shape[1]
+
+
 def test_a_large_account_has_fewer_draws_in_its_figures_and_its_code(
     showcase: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
