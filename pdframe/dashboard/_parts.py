@@ -318,7 +318,7 @@ def besides(amounts: pd.Series[Any], currency: str | None) -> str:
 
 def change(new: float, old: float) -> str:
     """Return the growth from the old number to the new one in percent; empty where that was 0."""
-    return f"{round(100 * (new - old) / abs(old)):+d}%" if old else ""
+    return f"{round(100 * (new - old) / abs(old)):+,d}%" if old else ""
 
 
 def share(number: Any) -> str:

@@ -69,9 +69,9 @@ h3 { font-size: 1rem; margin: .8rem 0 .2rem; }
 header p { margin: .3rem 0; }
 header p, .faint, caption { color: var(--faint); }
 nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; padding: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr));
-  gap: .6rem; margin: 0; padding: 0; }
-.figures > div { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .7rem; }
+.figures { display: flex; flex-flow: row wrap; gap: .6rem; margin: 0; padding: 0; }
+.figures > div { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .7rem;
+  flex: 1 1 13rem; max-width: 25rem; }
 .figures dt { color: var(--faint); font-size: .85rem; }
 .figures dd { margin: 0; }
 .value { font-size: 1.45rem; font-weight: 600; }
@@ -97,7 +97,8 @@ pre { overflow-x: auto; border: 1px solid var(--line); padding: .6rem; font-size
 summary { cursor: pointer; margin-top: .5rem; }
 .notes { font-size: .9rem; margin: .2rem 0; padding-left: 1.2rem; }
 figure img { display: none; }
-@media screen and (max-width: 40rem) { body { padding: 1rem; } figure img { min-width: 32rem; } }
+@media screen and (max-width: 40rem) { body { padding: 1rem; } figure img { min-width: 32rem; }
+  .figures > div { flex-basis: 9rem; } }
 """
 _PRINT = """
 @page { size: A4; margin: 11mm; }
@@ -106,7 +107,7 @@ _PRINT = """
   body { max-width: none; padding: 0; }
   nav, details { display: none; }
   h2 { margin: .9rem 0 .4rem; padding-top: .5rem; }
-  .figures { grid-template-columns: repeat(6, 1fr); gap: .4rem; }
+  .figures { gap: .4rem; } .figures > div { flex-basis: 11.5rem; max-width: 27rem; }
   .parts { grid-template-columns: 1fr 1fr; gap: .4rem 1.2rem; margin-top: .5rem; }
   th, td { padding: .1rem .5rem .1rem 0; line-height: 1.3; white-space: normal; }
   td.long { min-width: 0; } td.number { white-space: nowrap; }

@@ -99,7 +99,8 @@ def test_what_is_no_period_is_known_without_a_clock() -> None:
 
 def test_a_number_that_rounds_to_0_has_no_sign() -> None:
     assert [amount(-0.4), amount(-1234.5), amount(None)] == ["0", "-1,234", "–"]
-    assert [change(99.9, 100), change(150, 100), change(5, 0)] == ["+0%", "+50%", ""]
+    given = [(99.9, 100), (150, 100), (5, 0), (2697, 150)]
+    assert [change(*pair) for pair in given] == ["+0%", "+50%", "", "+1,698%"]
     # What was below 0 and is less so has grown.
     assert change(-50, -100) == "+50%"
 
