@@ -58,13 +58,15 @@ def movements(frame: pd.DataFrame, now: pd.Timestamp, ax: Axes) -> None:
     plot.mrr_movements(frame, ax, by_month=True, as_of=now)
 
 
-def forecast(frame: pd.DataFrame, record: pd.DataFrame | None, ax: Axes) -> None:
+def forecast(
+    frame: pd.DataFrame, draws: pd.DataFrame, record: pd.DataFrame | None, ax: Axes
+) -> None:
     from pdframe import plot
 
     if record is not None:
         # Those of all deals, whether they were grouped by currency or not.
         record = record.drop(columns=["by", "group"])
-    plot.forecast(frame, ax, record=record)
+    plot.forecast(frame, ax, record=record, draws=draws)
 
 
 __all__ = [

@@ -6,7 +6,7 @@ All text of the account is escaped: neither widgets nor exported notebooks sanit
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -182,7 +182,7 @@ class Drawn:
     Attributes
     ----------
     view
-        The view.
+        The view, without what draws its charts.
     live
         Its HTML, with charts for light and for dark themes.
     static
@@ -210,7 +210,8 @@ def drawn(one: View) -> Drawn:
             notes.append(f"{chart.title}: {error}")
         else:
             pictures[chart.title] = light, dark
-    return Drawn(one, _html(one, pictures, notes), _html(one, pictures, notes, is_static=True))
+    live, still = (_html(one, pictures, notes, is_static=each) for each in (False, True))
+    return Drawn(replace(one, charts=()), live, still)
 
 
 def static(company: str, said: str, content: str, name: str) -> str:

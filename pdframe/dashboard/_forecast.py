@@ -214,7 +214,7 @@ def forecast(data: Data, state: State) -> View:
         (
             Chart(
                 "Forecast by month",
-                partial(charts.forecast, months, record),
+                partial(charts.forecast, months, draws, record),
                 table=by_month.caption,
             ),
         ),

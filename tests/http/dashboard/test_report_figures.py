@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,6 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
 
 from pdframe import metrics, sandbox
 from pdframe.dashboard._data import Data, collect
@@ -296,6 +299,27 @@ def test_the_range_of_the_expected_revenue_is_that_of_the_sum_of_its_months(
     assert [one.range for (_, label), one in figures.items() if "Expected" not in label] == [""] * (
         len(figures) - 1
     )
+
+
+def test_the_chart_of_the_forecast_says_what_its_months_bring_together(data: Data) -> None:
+    """That of the first month, nearly over, would say little of the coming ones."""
+    state = State(period_of("2026-Q2", data.now, data.tz), currency="EUR")
+    (chart,) = view("forecast", data, state).charts
+    ax = Canvas().add_subplot()
+    chart.draw(ax)
+    (said,) = [text for text in map(Text.get_text, ax.figure.findobj(Text)) if "P50 " in text]
+    frames = data.deals, data.visits, data.stages
+    how: dict[str, Any] = {"until": "2026-09", "by": "currency", "as_of": data.now}
+    draws = metrics.forecast_draws(*frames, history=data.history, **how)
+    totals = sorted(draws[draws["currency"] == "EUR"].groupby("draw")["total"].sum())
+
+    assert said.startswith("2026-06 to 2026-09: P50 ")
+    shown = {
+        name: float(number) * {"k": 1e3, "M": 1e6}[unit]
+        for name, number, unit in re.findall(r"(P\d0) ([\d.]+)([kM])", said)
+    }
+    for name, place in (("P10", 999), ("P50", 4999), ("P90", 8999)):
+        assert shown[name] == pytest.approx(totals[place], rel=0.005)
 
 
 def test_no_key_figure_is_left_out(figures: dict[tuple[str, str], Figure]) -> None:
