@@ -6,6 +6,7 @@ are decoded into structs with a slot for each key, which takes half the time of 
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -475,7 +476,7 @@ class PageReader:
 
     def identities(self, rows: Sequence[Any], keys: Collection[object]) -> list[object]:
         """Return what tells each row of a page from others: its key where that is one of `keys`,
-        else the values that it has, as JSON.
+        else a digest (bytes) of the values that it has.
         """
         name = self._table.key[0]
         result: list[object] = []
@@ -483,7 +484,7 @@ class PageReader:
             plain = _as_dict(row) if isinstance(row, msgspec.Struct) else row
             key = plain.get(name) if isinstance(plain, dict) else None
             has_key = isinstance(key, int | str) and not isinstance(key, bool) and key in keys
-            result.append(key if has_key else _as_json(plain))
+            result.append(key if has_key else _digest(plain))
         return result
 
     def _learn(self, rows: Sequence[Any]) -> None:
@@ -554,14 +555,15 @@ def _as_dict(slotted: msgspec.Struct) -> dict[str, Any]:
     }
 
 
-def _as_json(row: object) -> object:
-    """Return a row as JSON, alike from a page in structs and from one in dicts: in the order of its
-    keys, without nulls; a row that JSON cannot hold is like no other.
+def _digest(row: object) -> object:
+    """Return a digest of a row's values, alike from a page in structs and from one in dicts: in
+    the order of its keys, without nulls; a row that JSON cannot hold is like no other.
     """
     try:
-        return msgspec.json.encode(_without_nulls(row), order="sorted")
+        values = msgspec.json.encode(_without_nulls(row), order="sorted")
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
         return object()
+    return hashlib.blake2b(values, digest_size=8).digest()
 
 
 def _without_nulls(value: object) -> object:

@@ -359,11 +359,14 @@ class Problems:
         How many rows were left out: they are no objects, or lack the table's key.
     row_example
         One of these rows.
+    without_key
+        Digests of the rows without a key that a fetch counted: a later page may repeat them.
     """
 
     cells: dict[str, tuple[int, str]] = field(default_factory=dict)
     rows: int = 0
     row_example: str = ""
+    without_key: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.cells or self.rows)
@@ -377,7 +380,9 @@ class Problems:
             str(column): (int(count), str(example))
             for column, (count, example) in raw["cells"].items()
         }
-        return cls(cells, int(raw["rows"]), str(raw["row_example"]))
+        # Earlier versions did not note the rows without a key.
+        without_key = [bytes.fromhex(one).hex() for one in raw.get("without_key", ())]
+        return cls(cells, int(raw["rows"]), str(raw["row_example"]), without_key)
 
     def add_cell(self, column: str, value: object) -> None:
         """Count one value that does not fit its column."""
@@ -396,6 +401,7 @@ class Problems:
             self.cells[column] = (before + count, first)
         self.rows += other.rows
         self.row_example = self.row_example or other.row_example
+        self.without_key += other.without_key
 
     def merge_repeated(self, other: Problems) -> None:
         """Add the problems of rows that were counted before: those of columns that had none then,

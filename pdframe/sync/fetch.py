@@ -35,6 +35,9 @@ EVERY_STATUS = "open,won,lost,deleted"
 # Each incremental fetch requests this much again: the servers that stamp `update_time` need not
 # agree on the time.
 OVERLAP = timedelta(minutes=5)
+# Each staged page repeats them: of a list where more rows lack a key, an interrupted fetch may
+# count some twice.
+MOST_WITHOUT_KEY = 500
 
 TypedPage = tuple[Page, tuple[pa.Table, Problems]]
 """A page, and its rows in Arrow with what of them does not fit."""
@@ -345,6 +348,10 @@ class Fetcher:
             )
             fetched.problems.merge(self.reader.typed(fresh)[1])
             fetched.problems.merge_repeated(self.reader.typed(repeated)[1])
+        noted = fetched.problems.without_key
+        digests = {one: None for one in known if isinstance(one, bytes)}
+        new = [one.hex() for one in digests if one not in fetched.counted]
+        noted += new[: max(0, MOST_WITHOUT_KEY - len(noted))]
         fetched.counted.update(known)
 
 
@@ -399,7 +406,7 @@ class FetchResult:
         The fetch states that were staged with `pages`, if they are children.
     problems, counted
         Cells and rows that could not be kept as they are, and the rows of the pages that had such:
-        their keys, of a row without one its values.
+        their keys, of a row without one a digest of its values.
     deleted
         Keys of deleted rows.
     watermarks
@@ -442,6 +449,8 @@ class FetchResult:
         self.resumed_pages = saved.page_count
         self.problems.merge(saved.position.problems)
         if self.problems:
+            # Rows without a key are not among the staged ones.
+            self.counted.update(map(bytes.fromhex, self.problems.without_key))
             for rows in self.columns([key]):
                 self.counted.update(rows[key].to_pylist())
 

@@ -307,6 +307,29 @@ def test_a_row_without_an_id_that_is_read_twice_counts_once(
         assert account.persons(refresh=False)["id"].tolist() == [1, 2, 3]
 
 
+def test_a_row_without_an_id_that_an_interrupted_load_counted_counts_once(
+    server: Scripted, tmp_path: Path
+) -> None:
+    """The load that goes on reads it again, on the next page."""
+    nobody = {"name": "no id", "label_ids": None}
+    server.replies += [
+        data([]),
+        data([person(1), nobody, {"id": "who", "name": "Bob"}], "more"),
+        fail(403, "Not today"),
+    ]
+    with connect(server, tmp_path) as account, pytest.raises(AccessError):
+        said(account.persons)
+    server.replies[:] = [
+        data([person(2), person(1), {"name": "no id"}], "and more"),
+        data([{"id": "who", "name": "Bob"}, person(3), {"name": "another"}]),
+    ]
+    with connect(server, tmp_path) as account:
+        said(account.persons)
+        rows = account.warnings().set_index("kind")["count"]
+        assert rows["row left out"] == 3
+        assert account.persons(refresh=False)["id"].tolist() == [1, 2, 3]
+
+
 def test_a_fact_with_another_count_is_said_once(server: Scripted, tmp_path: Path) -> None:
     server.replies += [data(BAD), data([*BAD, {**BAD[1], "id": 3}])]
     with connect(server, tmp_path) as account:
