@@ -16,7 +16,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, ClassVar, Protocol
 from urllib.parse import urlsplit
@@ -79,6 +79,9 @@ class Target(Protocol):
 
     def check_claim(self) -> None:
         """Raise `OvertakenError` where another export began after this one."""
+
+    def is_claimed(self) -> bool:
+        """Whether an export claimed the place so lately that it may be running."""
 
     def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """Open a new file that gets its name at the end of the block."""
@@ -178,6 +181,10 @@ class LocalFolder:
 
     def check_claim(self) -> None:
         """Do nothing: the lock keeps others out."""
+
+    def is_claimed(self) -> bool:
+        """Return False: who holds the lock is alone."""
+        return False
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
@@ -305,8 +312,7 @@ class RemoteFolder:
         """Refuse a new folder with the name of a file; whether the place takes files, the first one
         shows.
         """
-        name = self._where.rpartition("/")[2]
-        refuse_file_name(name, self._is_there)
+        refuse_file_name(self._where.rpartition("/")[2], self._is_there)
 
     def _is_there(self) -> bool:
         try:
@@ -352,6 +358,13 @@ class RemoteFolder:
         present = self._present_claim()
         if present != self._claim:
             raise OvertakenError(_claimed_by(present))
+
+    def is_claimed(self) -> bool:
+        """Return whether a claim is younger than a day: clocks differ less, and exports end."""
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            since = datetime.fromisoformat(json.loads(self._present_claim() or b"")["since"])
+            return abs(datetime.now(UTC) - since) < timedelta(days=1)
+        return False
 
     def _present_claim(self) -> bytes | None:
         self._forget()

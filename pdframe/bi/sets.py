@@ -516,9 +516,13 @@ class _Counted(io.RawIOBase):
         return True
 
 
-def _is_unfinished(target: Target) -> bool:
-    """Whether an export writes there, or was killed."""
-    return target.exists(JOURNAL) or target.exists(LOCK) or bool(target.stagings())
+def _was_killed(target: Target) -> bool:
+    """Whether an export was killed there, as far as that shows: one that claimed the place lately
+    and mixes no files yet may be running.
+    """
+    if target.exists(JOURNAL):
+        return True
+    return (target.exists(LOCK) or bool(target.stagings())) and not target.is_claimed()
 
 
 @contextlib.contextmanager
@@ -529,8 +533,9 @@ def writing(
     calls `commit`.
 
     Others wait where the place has a lock. Elsewhere they stop once this one begins, which the
-    block does before it adds files. What looks unfinished is cleaned up first, even where nothing
-    has changed: an export that runs looks like one that was killed, and stops then.
+    block does before it adds files. What a killed export left is cleaned up first, even where
+    nothing has changed. One that may be running goes on where nothing has changed: it decides what
+    the set is.
 
     Parameters
     ----------
@@ -542,7 +547,7 @@ def writing(
     with target.locked():
         writer = SetWriter(target, account, kind, others)
         try:
-            if target.is_near or _is_unfinished(target):
+            if target.is_near or _was_killed(target):
                 writer.begin()
             else:
                 writer.read()

@@ -4,10 +4,12 @@ stops. One set remains, or `export_check` says that the files are not one.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,57 @@ def test_an_export_without_changes_does_not_stop_one_that_is_loading(
 
     assert material.export("second", place, before) is None
     assert not begun
+
+
+def test_an_export_without_changes_lets_one_go_on_that_writes(
+    material: Material, tmp_path: Path
+) -> None:
+    """At each request of the other until its set is decided, one comes that has nothing to do."""
+    place = Place(tmp_path / "bi")
+    place.fill(material.old)
+    assert material.export("second", place) is None
+    shutil.copytree(tmp_path / "bi", tmp_path / "second")
+    requests: list[tuple[str, str]] = []
+    assert material.export("first", place, lambda *one: requests.append(one)) is None
+    last = re.compile(r"copy .*pdframe-journal\.json")
+    decided = next(n for n, (_, what) in enumerate(requests) if last.fullmatch(what))
+    for step in tiers.places(range(decided), 8):
+        place.fill(tmp_path / "second")
+        number, changes = 0, list[str]()
+
+        def note(kind: str, what: str, changes: list[str] = changes) -> None:
+            if kind == CHANGE:
+                changes.append(what)
+
+        def before(*_: str, step: int = step, note: Any = note) -> None:
+            nonlocal number
+            number += 1
+            if number == step + 1:
+                assert material.export("second", place, note) is None
+
+        assert material.export("first", place, before) is None, requests[step]
+        assert not changes, requests[step]
+        assert place.contents() == material.sets["first"]
+
+
+@pytest.mark.parametrize(("days", "is_left"), [(0, True), (2, False), (None, False)])
+def test_what_a_killed_export_uploaded_is_deleted_after_a_day(
+    material: Material, tmp_path: Path, days: int | None, is_left: bool
+) -> None:
+    """By the next export that has nothing to write, too; `None`: it took back its claim."""
+    place = Place(tmp_path / "bi")
+    place.fill(material.old)
+    assert material.export("second", place) is None
+    uploaded = tmp_path / "bi" / ".pdframe-0a1b2c3d" / "deals.parquet"
+    uploaded.parent.mkdir()
+    uploaded.write_bytes(b"half")
+    if days is not None:
+        since = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+        claim = json.dumps({"export": "0", "host": "other", "since": since})
+        (tmp_path / "bi" / ".pdframe.lock").write_text(claim)
+    assert material.export("second", place) is None
+    assert uploaded.exists() == is_left
+    assert place.contents() == material.sets["second"]
 
 
 def test_a_claim_of_a_killed_export_keeps_no_one_out(material: Material, tmp_path: Path) -> None:
