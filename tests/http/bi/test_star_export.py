@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -97,6 +99,75 @@ def test_what_describes_a_star_names_every_file_and_column(
     # The sandbox has a clock of its own.
     assert row["as_of"].strftime("%Y-%m") == "2026-06"
     assert row["as_of_date"] == row["as_of"].tz_convert(account.tz).date()
+
+
+def with_keys(folder: Path) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
+    """Return a database with the tables of `meta_relationships`, each of its rows a foreign key
+    that the engine enforces, and their names, each after those that it refers to. A table that
+    refers to itself has no such key: DuckDB would want its rows in an order.
+    """
+    related = read(folder, "meta_relationships")
+    database, made = duckdb.connect(), list[str]()
+    unique = related.groupby("to_table")["to_column"].agg(set).to_dict()
+    waiting = {*related["from_table"], *related["to_table"]}
+    while waiting:
+        for name in sorted(waiting):
+            own = related[related["from_table"] == name]
+            if {*own["to_table"]} & (waiting - {name}):
+                continue
+            columns = database.execute(f"describe from '{folder}/{name}.parquet'").fetchall()
+            declared = [
+                *(f"{column} {kind}" for column, kind, *_ in columns),
+                *(f"unique ({column})" for column in sorted(unique.get(name, ()))),
+                *(
+                    f"foreign key ({one.from_column}) references {one.to_table} ({one.to_column})"
+                    for one in own.itertuples()
+                    if one.to_table != name
+                ),
+            ]
+            database.execute(f"create table {name} ({', '.join(declared)})")
+            waiting.discard(name)
+            made.append(name)
+            break
+        else:
+            raise AssertionError(f"refer to each other: {waiting}")
+    return database, made
+
+
+def test_an_engine_that_enforces_the_relationships_takes_every_row(
+    exported: tuple[sandbox.SandboxAccount, Path, pd.DataFrame],
+) -> None:
+    folder = exported[1] / "parquet"
+    related = read(folder, "meta_relationships")
+    assert len(related) > 40
+    database, tables = with_keys(folder)
+    with database:
+        assert {*tables} == {*related["from_table"], *related["to_table"]}
+        for name in tables:
+            database.execute(f"insert into {name} from '{folder}/{name}.parquet'")
+            ((count,),) = database.execute(f"select count(*) from {name}").fetchall()
+            assert count == pq.read_metadata(folder / f"{name}.parquet").num_rows, name
+        keys = database.execute(
+            "select count(*) from duckdb_constraints() where constraint_type = 'FOREIGN KEY'"
+        ).fetchall()
+        of_itself = related["from_table"] == related["to_table"]
+        assert keys == [(len(related) - of_itself.sum(),)]
+        for one in related[of_itself].itertuples():
+            orphans = database.execute(
+                f"select count(*) from {one.from_table} f anti join {one.to_table} t"
+                f" on f.{one.from_column} = t.{one.to_column}"
+            ).fetchall()
+            assert orphans == [(0,)], one
+        # It does enforce them.
+        for one in related[~of_itself].itertuples():
+            row = pq.read_table(folder / f"{one.from_table}.parquet").slice(0, 1)
+            kind = row.schema.field(one.from_column).type
+            nowhere = {"string": "nowhere", "int64": -9, "date32[day]": date(1900, 1, 1)}[str(kind)]
+            place = row.column_names.index(one.from_column)
+            orphan = row.set_column(place, one.from_column, pa.array([nowhere], kind))
+            database.register("orphan", orphan)
+            with pytest.raises(duckdb.ConstraintException, match=r"foreign key|Duplicate"):
+                database.execute(f"insert into {one.from_table} from orphan")
 
 
 def test_views_run_over_the_files_and_are_in_the_duckdb_file(
