@@ -36,6 +36,25 @@ _STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us
 # The columns that account.deals() adds, and those that names=True adds to them.
 _NAMES = frozenset({"creator_name", "owner_name", "owner", "pipeline_name", "stage_name"})
 _LONG_NAMES = frozenset({"person_name", "org_name"})
+TEXT = (
+    _NAMES
+    | _LONG_NAMES
+    | {
+        "channel_id",
+        "currency",
+        "customer",
+        "lost_reason",
+        "name",
+        "origin",
+        "origin_id",
+        "reason",
+        "stage",
+        "subject",
+        "title",
+        "type",
+    }
+)
+"""Columns to group by that are text in the frames of loaders and metrics, never options."""
 
 _NUMBER = re.compile(r"[\s\d.+-]*")
 # "90d": pandas is about to read only the capital letter.
@@ -68,6 +87,12 @@ def require_columns(
         given = "None" if frame is None else type(frame).__name__
         source = f" from {SOURCES[name]}" if name in SOURCES else ""
         raise ArgumentError(f"{name} must be a DataFrame{source}, not {given}.")
+    if frame.columns.nlevels > 1:
+        raise ArgumentError(
+            f"The columns of {name} have names of {frame.columns.nlevels} parts, as after a pivot."
+            " Give each one text: frame.columns = [' '.join(map(str, one)).strip() for one in"
+            " frame.columns]."
+        )
     columns, by = list(columns), list(by)
     missing = [column for column in (*columns, *by) if column not in frame.columns]
     if missing:
@@ -257,8 +282,9 @@ def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFram
     codes
         int64, one per row.
     keys
-        The columns of `by` with their dtypes, one row per group that occurs, sorted; nulls are a
-        group of their own, the last.
+        The columns of `by` with their dtypes, one row per group that occurs, sorted (options in
+        the order of their categories, what loaders give as text as text); nulls are a group of
+        their own, the last.
 
     Raises
     ------
@@ -267,6 +293,7 @@ def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFram
     """
     if not by:
         return np.zeros(len(frame), np.int64), pd.DataFrame(index=pd.RangeIndex(1))
+    frame = _with_text(frame[list(by)])
     codes = np.zeros(len(frame), np.int64)
     for name in by:
         own, count = _ranks(frame[name], name)
@@ -276,7 +303,19 @@ def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFram
     groups = int(codes.max()) + 1 if len(codes) else 0
     first = np.empty(groups, np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    return codes, frame[list(by)].take(first).reset_index(drop=True)
+    return codes, frame.take(first).reset_index(drop=True)
+
+
+def _with_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with the columns as text that are text in every loader's frame: a reader
+    that makes them categories lists these as they occur.
+    """
+    text = [
+        name
+        for name in frame.columns
+        if name in TEXT and isinstance(frame[name].dtype, pd.CategoricalDtype)
+    ]
+    return frame.astype(dict.fromkeys(text, "str")) if text else frame
 
 
 def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:

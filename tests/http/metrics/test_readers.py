@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pdframe import sandbox
+from pdframe import metrics, sandbox
 from pdframe.errors import ArgumentError, DataWarning
+from pdframe.metrics._arguments import TEXT
 from tests.helpers import every_metric
 
 EXPORTED = {
@@ -191,6 +192,85 @@ OTHERWISE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
         }
     ),
 }
+W, AS_OF = every_metric.WINDOW, every_metric.AS_OF
+BY_TEXT: dict[str, Callable[[every_metric.Frames], pd.DataFrame]] = {
+    "activity_summary": lambda f: metrics.activity_summary(
+        f["activities"], **W, as_of=AS_OF, by="type"
+    ),
+    "changes_summary": lambda f: metrics.changes_summary(
+        metrics.changes(f["changes"], f["deals"], **every_metric.LATELY, stages=f["stages"]),
+        by="title",
+    ),
+    "funnel": lambda f: metrics.funnel(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, by="currency", deals=f["deals"]
+    ),
+    "lost_reasons": lambda f: metrics.lost_reasons(f["deals"], **W, by="origin"),
+    "mrr_movements": lambda f: metrics.mrr_movements(f["lines"], **W, by="name"),
+    "sales_by_period": lambda f: metrics.sales_by_period(f["deals"], **W, by="origin"),
+    "sales_velocity": lambda f: metrics.sales_velocity(f["deals"], **W, by=["currency", "origin"]),
+    "slippage": lambda f: metrics.slippage(
+        f["changes"], f["deals"], **every_metric.LATELY, by="title"
+    ),
+    "stage_moves": lambda f: metrics.stage_moves(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, by="currency", deals=f["deals"]
+    ),
+    "stage_velocity": lambda f: metrics.stage_velocity(
+        f["visits"], f["stages"], as_of=AS_OF, by="currency", deals=f["deals"]
+    ),
+    "weighted_pipeline": lambda f: metrics.weighted_pipeline(
+        f["deals"], f["stages"], f["pipelines"], as_of=every_metric.LATER, by="currency"
+    ),
+    "win_rate": lambda f: metrics.win_rate(f["deals"], **W, by="currency", freq="Q"),
+}
+"""Metrics by columns that are text."""
+
+
+def listed_backwards(frame: pd.DataFrame, *, in_arrow: bool) -> pd.DataFrame:
+    """Text as categories, or as a dictionary of Arrow, that list it backwards."""
+    columns: dict[str, Any] = {}
+    for name in frame:
+        if isinstance(frame[name].dtype, pd.StringDtype):
+            words = sorted(frame[name].dropna().unique(), reverse=True)
+            coded = pd.Categorical(frame[name], words)
+            array = pa.DictionaryArray.from_arrays(
+                pa.array(coded.codes, mask=coded.codes < 0), pa.array(words, pa.string())
+            )
+            columns[name] = (
+                pd.arrays.ArrowExtensionArray(pa.chunked_array([array])) if in_arrow else coded
+            )
+    # All at once: pandas warns of frames to which many columns are added.
+    result = pd.concat(
+        [pd.Series(columns.get(name, frame[name]), frame.index, name=name) for name in frame],
+        axis=1,
+    )
+    result.attrs = frame.attrs
+    return result
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+@pytest.mark.parametrize("in_arrow", [False, True], ids=["categories", "Arrow"])
+def test_groups_of_text_are_in_its_order_however_a_reader_lists_it(
+    in_arrow: bool, material: Any
+) -> None:
+    frames = material[1]
+    other = {name: listed_backwards(frame, in_arrow=in_arrow) for name, frame in frames.items()}
+    for name, call in BY_TEXT.items():
+        expected = call(frames)
+        assert len(expected) > 1, name
+        pd.testing.assert_frame_equal(call(other), expected, obj=name)
+
+
+def test_columns_of_text_are_text_in_the_frames_of_loaders_that_are_grouped(material: Any) -> None:
+    checked = set()
+    for of in ("deals", "activities", "visits", "lines", "changes", "past_deals"):
+        frame = material[1][of]
+        for name in TEXT & {*frame.columns}:
+            assert isinstance(frame[name].dtype, pd.StringDtype), name
+            checked.add(name)
+    assert checked >= {"currency", "customer", "title", "type", "origin", "lost_reason", "name"}
+
+
 IN_ORDER_OF_ROWS = {
     "as_of",
     "as_of by changes",

@@ -163,6 +163,15 @@ def test_need_names_what_is_missing() -> None:
         require_columns(None, "deals", [])
 
 
+def test_columns_with_names_of_several_parts_are_refused_with_the_line_that_names_them() -> None:
+    deals = pd.DataFrame({("id", ""): [1], ("value", "EUR"): [5.0]})
+    with pytest.raises(ArgumentError, match=r"deals have names of 2 parts.*text: ") as refused:
+        require_columns(deals, "deals", ["id"])
+    line = str(refused.value).partition("text: ")[2].removesuffix(".")
+    exec(line, {"frame": deals})
+    assert require_columns(deals, "deals", ["id", "value EUR"]) is deals
+
+
 def test_keys() -> None:
     assert [keys(by) for by in (None, "a", ["a", "b"], ("a",))] == [[], ["a"], ["a", "b"], ["a"]]
     wrong: list[tuple[Callable[[], object], str]] = [
