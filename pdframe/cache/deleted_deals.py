@@ -39,6 +39,7 @@ __all__ = [
     "WITH_DELETED",
     "DeletedDeals",
     "Deletions",
+    "absent_since",
     "with_lines_of_deleted",
 ]
 
@@ -65,6 +66,8 @@ _OTHER_TIMES = (
     "first_won_time",
 )
 _NO_IDS = pa.array([], pa.int64())
+# Kinds of snapshots that read every deal.
+_OF_ALL = pa.array(["full", "resumed"])
 _NAME = DELETED_DEALS.name
 _KNOWN = ("id", "is_deleted", "seen_at")
 _DAMAGED = (
@@ -143,29 +146,55 @@ class DeletedDeals:
         Table
             In the columns of `DEALS_AND_DELETED`.
         """
-        kept = _without(self.rows(), live["id"])
-        states = newest_rows(SnapshotLog(self.store).rows(), "deal_id")
+        kept, log = _without(self.rows(), live["id"]), SnapshotLog(self.store)
+        states = newest_rows(log.rows(), "deal_id")
         missing = _without(_missing(states), live["id"], "deal_id")
         logged = _deals_of_log(_without(missing, kept["id"], "deal_id"))
+        never_seen = pc.invert(pc.is_in(kept["id"], value_set=states["deal_id"].combine_chunks()))
+        absent = pc.if_else(
+            never_seen, absent_since(kept["update_time"], log.snapshots()), pa.scalar(None, _TIME)
+        )
         rows, problems = unify(
-            [live, self._dated(kept, missing), logged], DEALS_AND_DELETED, self.fields
+            [live, self._dated(kept, missing, absent), logged], DEALS_AND_DELETED, self.fields
         )
         problems.warn("deals", name_columns(self.fields, DEALS_AND_DELETED.reserved))
         return rows
 
     @staticmethod
-    def _dated(kept: pa.Table, missing: pa.Table) -> pa.Table:
+    def _dated(kept: pa.Table, missing: pa.Table, absent: pa.ChunkedArray) -> pa.Table:
         """Return kept rows in the columns of `DEALS_AND_DELETED`.
 
-        `deleted_time` is no later than the snapshot that missed the deal.
+        `deleted_time` is no later than the snapshot that missed the deal, nor than the first one
+        that never had it (`absent`).
         """
         timed = missing.filter(missing["is_server_time"])
         place = pc.index_in(kept["id"], value_set=timed["deal_id"].combine_chunks())
-        seen_at = timed["seen_at"].take(place)
-        deleted_at = kept["deleted_time"].cast(pa.int64())
-        time = pc.min_element_wise(deleted_at, seen_at.cast(pa.int64())).cast(seen_at.type)
+        bounds = (kept["deleted_time"], timed["seen_at"].take(place), absent)
+        time = pc.min_element_wise(*(bound.cast(pa.int64()) for bound in bounds)).cast(_TIME)
         kept = kept.set_column(kept.column_names.index("deleted_time"), "deleted_time", time)
         return _marked_deleted(kept.drop_columns(["seen_at"]))
+
+
+def absent_since(updated: pa.ChunkedArray, snapshots: pa.Table) -> pa.ChunkedArray:
+    """Return the server's time of the first snapshot of all deals that lacks each of some deals
+    that no snapshot has, though it was last edited before; null: unknown.
+
+    A deal was there before its last edit, and an edit cannot be dated by hand, as `add_time` can.
+
+    Parameters
+    ----------
+    updated
+        `update_time` of each deal.
+    snapshots
+        The snapshots, in order.
+    """
+    proves = pc.and_(pc.is_in(snapshots["kind"], value_set=_OF_ALL), snapshots["is_server_time"])
+    proving = snapshots.filter(pc.and_(proves, pc.is_valid(snapshots["complete_to"])))
+    complete = np.maximum.accumulate(proving["complete_to"].cast(pa.int64()).to_numpy())
+    edited = pc.fill_null(updated.cast(pa.int64()), np.iinfo(np.int64).max).to_numpy()
+    place = np.searchsorted(complete, edited)
+    first = pa.array(place, mask=place == len(complete))
+    return proving["seen_at"].cast(_TIME).take(first)
 
 
 def with_lines_of_deleted(store: Store, live: pa.Table) -> pa.Table:

@@ -41,7 +41,15 @@ _STATE = (
     "first_won_time",
 )
 _OPTIONAL = frozenset(
-    {"won_time", "lost_time", "first_won_time", "is_deleted", "deleted_time", "seen_at"}
+    {
+        "won_time",
+        "lost_time",
+        "first_won_time",
+        "is_deleted",
+        "deleted_time",
+        "seen_at",
+        "absent_at",
+    }
 )
 # The number of a snapshot before all others: the deal was deleted before any snapshot of it.
 _BEFORE_ALL = 0
@@ -291,7 +299,7 @@ def _kind(name: str) -> pa.DataType:
 
 
 def _is_time(name: str) -> bool:
-    return name.endswith("_time") or name in ("time", "seen_at", "complete_to")
+    return name.endswith("_time") or name in ("time", "seen_at", "absent_at", "complete_to")
 
 
 def _from_history(history: Frame) -> list[NDArray[Any]]:
@@ -303,13 +311,16 @@ def _from_history(history: Frame) -> list[NDArray[Any]]:
 
 
 def _from_deals(deals: Frame, seen_at: datetime | None) -> list[NDArray[Any]]:
-    """Read the deals as they are: one observation each, two of a deal known as deleted."""
-    names = ("id", *_STATE, "is_deleted", "deleted_time", "seen_at")
+    """Read the deals as they are: one observation each, two of a deal known as deleted.
+
+    `absent_at` is a time at which a deal was gone that was seen later, in a list of deletions.
+    """
+    names = ("id", *_STATE, "is_deleted", "deleted_time", "seen_at", "absent_at")
     read = arrow_columns(deals, names, "deals")
     times = ("stage_change_time", "add_time", "won_time", "lost_time", "deleted_time")
     latest = newest(*(pc.max(read[name]).as_py() for name in times))
     at = micros(seen_at) if seen_at is not None else latest or 0
-    id, *state, is_deleted, deleted, seen = (_numpy(read[name]) for name in names)
+    id, *state, is_deleted, deleted, seen, absent = (_numpy(read[name]) for name in names)
     status = state[2]
     removed = is_deleted | (status == "deleted")
     seen = np.where(seen == NONE, at, seen)
@@ -318,11 +329,15 @@ def _from_deals(deals: Frame, seen_at: datetime | None) -> list[NDArray[Any]]:
     order = _order(id)
     _, only, _ = _groups(id[order])
     columns = [values[order][only] for values in columns]
-    return _with_life_before(columns, (removed & (deleted != NONE))[order][only])
+    absent = np.where((absent == NONE) | (absent > seen), seen, absent)[order][only]
+    return _with_life_before(columns, (removed & (deleted != NONE))[order][only], absent)
 
 
-def _with_life_before(columns: list[NDArray[Any]], deleted: Flags) -> list[NDArray[Any]]:
-    """Put an observation of their life before those of deals that are known as deleted.
+def _with_life_before(
+    columns: list[NDArray[Any]], deleted: Flags, absent: Ints
+) -> list[NDArray[Any]]:
+    """Put an observation of their life before those of deals that are known as deleted, and were
+    `absent` since a time.
 
     If the status is "deleted", the times of closing show the status before: reopening a deal clears
     them. Of two, the later counts.
@@ -339,6 +354,7 @@ def _with_life_before(columns: list[NDArray[Any]], deleted: Flags) -> list[NDArr
     result = [values[order] for values in columns]
     result[3] = np.where(life, before[order], np.where(death, "deleted", result[3]))
     result[9] = result[9] & ~life
+    result[10] = np.where(death, absent[order], result[10])
     result[11] = np.where(life | death, _BEFORE_ALL, result[11])
     return result
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pdframe._moments import named_period
 from pdframe._relative_times import absolute
 from pdframe._warnings import warn
-from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.deleted_deals import DeletedDeals, absent_since
 from pdframe.cache.messages import UNANSWERED, DataWarnings, suggest_cache
 from pdframe.cache.server_clock import attrs_of, server_now
 from pdframe.cache.snapshots import SnapshotLog, known_at
@@ -155,25 +155,28 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
 def _visits(store: Store) -> pa.Table:
     """Compute the stage visits from what is cached."""
     log, manifest = SnapshotLog(store), store.manifest("deals")
+    snapshots = log.snapshots()
     stages, _ = unify([store.read("stages", _STAGE_COLUMNS)], STAGES)
     known = Knowledge.of(
-        _with_deleted(store),
+        _with_deleted(store, snapshots),
         log.rows(),
         _changes(store),
         stages=stages,
-        snapshots=log.snapshots(),
+        snapshots=snapshots,
         loaded=_read_times(store),
         seen_at=manifest.server_time if manifest else None,
     )
     return visits_table(known.visits())
 
 
-def _with_deleted(store: Store) -> pa.Table:
+def _with_deleted(store: Store, snapshots: pa.Table) -> pa.Table:
     """Return the cached deals and the known deleted ones, those without a snapshot among them."""
     deals, _ = unify([store.read("deals", _STATE)], DEALS)
     removed = DeletedDeals(store).rows()
     removed = removed.filter(pc.invert(pc.is_in(removed["id"], value_set=_ids(deals["id"]))))
-    columns = [deals.select(_STATE), removed.select([*_STATE, "deleted_time", "seen_at"])]
+    removed = removed.append_column("absent_at", absent_since(removed["update_time"], snapshots))
+    names = [*_STATE, "deleted_time", "seen_at", "absent_at"]
+    columns = [deals.select(_STATE), removed.select(names)]
     return pa.concat_tables(columns, promote_options="default")
 
 

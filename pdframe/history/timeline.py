@@ -218,12 +218,15 @@ class Timeline:
             return  # older than the changelog
         floor = self._proved_until(now, last)
         if now.removed:
-            # A snapshot without the deal: all but its removal is known from the one before.
-            now = last._replace(removed=True, status=now.status, at=now.at, snapshot=now.snapshot)
+            times = _bounds(floor, now.at)
+            # A snapshot without the deal: all but its removal is known from the one before. What a
+            # list of deletions shows may have been gone earlier.
+            at = max(now.at, last.at)
+            now = last._replace(removed=True, status=now.status, at=at, snapshot=now.snapshot)
             if self._open is not None:
-                self._close(*_bounds(floor, now.at), "deleted")
+                self._close(*times, "deleted")
             elif self.visits and not last.removed:
-                self._change(now, _bounds(floor, now.at), "deleted")
+                self._change(now, times, "deleted")
         elif self._open is not None:
             if self._has_moved(now, last):
                 self._change_visit(now, floor)

@@ -27,6 +27,7 @@ from pdframe.metrics._known_at import (
     visits_known_at,
 )
 from pdframe.metrics._notes import noted
+from pdframe.metrics._states import deleted_rows
 from pdframe.metrics._survival import Flags, Ints
 
 # Columns of deals that never change.
@@ -179,7 +180,11 @@ def _deals_then(
     deleted = pd.Index(
         known_visits.deal[known_visits.last & (known_visits.end == DELETED)], dtype="Int64"
     )
-    removed = kept.index[kept["gone"]].union(deleted)
+    removed = (
+        kept.index[kept["gone"]]
+        .union(deleted)
+        .union(_deleted_unseen(deals, own, known_visits, kept, limit, tz))
+    )
     there = (
         added.index[added.isna() | (added <= limit)]
         .union(kept.index)
@@ -191,7 +196,7 @@ def _deals_then(
     for name in deals.columns:
         try:
             with np.errstate(invalid="raise"):
-                view[name] = _column(str(name), deals, now, kept, logged, there)
+                view[name] = _column(name, deals, now, kept, logged, there)
         except (TypeError, ValueError, OverflowError, FloatingPointError):
             raise ArgumentError(
                 f"The column {name!r} of deals ({deals[name].dtype}) and that of history hold"
@@ -210,8 +215,27 @@ def _deals_then(
     return frame.reset_index(drop=True)
 
 
+def _deleted_unseen(
+    deals: pd.DataFrame,
+    own: pd.Series[Any],
+    known_visits: KnownVisits,
+    kept: pd.DataFrame,
+    limit: pd.Timestamp,
+    tz: str,
+) -> pd.Index[Any]:
+    """Return the deals that were deleted by then, and that nothing showed before: they are known
+    from a list of deletions alone.
+    """
+    if "deleted_time" not in deals.columns:
+        return pd.Index([], dtype="Int64")
+    deleted = deleted_rows(deals) & (times(deals, "deleted_time", tz) <= limit).to_numpy(bool)
+    seen = own.isin(known_visits.deal) | own.isin(kept.index)
+    result: pd.Index[Any] = pd.Index(own[deleted & ~seen.to_numpy(bool)], dtype="Int64")
+    return result
+
+
 def _column(
-    name: str,
+    name: Hashable,
     deals: pd.DataFrame,
     now: pd.DataFrame,
     kept: pd.DataFrame,

@@ -324,6 +324,42 @@ def test_a_deal_that_no_list_names_is_deleted_at_the_snapshot_that_missed_it(how
         assert list(deleted_of(account.deals(deleted=True, refresh="full")).index) == [first]
 
 
+def test_a_deal_that_the_first_snapshot_lacks_was_deleted_by_then(how: str) -> None:
+    """Its deletion moves no `update_time`, and no list of deletions is read until 20 days later."""
+    with company(options=OPTIONS[how], deleting_moves_update_time=False) as account:
+        model = account.company_model
+        left, won, other = open_deals(account, 3)
+        model.win_deal(won)
+        model.now += DAY
+        model.delete_deal(left)
+        model.delete_deal(won)
+        model.now += DAY
+        model.edit_deal(other, title="Edited")
+        account.deals()
+        first = time(model.now)
+        model.now += 5 * DAY
+        # An import dates a deal back: the first snapshot says nothing about it.
+        late = model.add_deal("Imported", add_time="2026-01-02T00:00:00Z")
+        model.delete_deal(late)
+        model.now += 15 * DAY
+        frame = account.deals(deleted=True)
+        removed, seen = deleted_of(frame), time(model.now)
+        assert removed["deleted_time"].loc[[left, won]].tolist() == [first, first]
+        assert removed.loc[late, "deleted_time"] > first
+        # So it was neither open nor won in between, wherever that is asked.
+        between = first + pd.Timedelta(days=7)
+        window: dict[str, Any] = {"since": first - pd.Timedelta(days=30), "until": between}
+        assert wins(frame, window, as_of=between) == wins(frame, window)
+        visits = account.stage_visits()
+        own = visits[visits["deal_id"].isin([left, won])]
+        assert (own["left_at"] <= first).all()
+        assert (own["seen_at"] == seen).all()
+        assert own["end"].tolist() == ["deleted", "won", "deleted"]
+        then = metrics.as_of(frame, visits, between, account.deal_history())[0]
+        assert not {left, won} & set(then["id"])
+        assert other in set(then["id"])
+
+
 def test_the_kept_row_keeps_values_that_do_not_fit_the_later_type_of_their_field() -> None:
     """The deal is missed by the very sync that learns of the other type."""
     with company() as account:

@@ -269,6 +269,18 @@ def test_a_status_that_no_deal_has_today_is_reported() -> None:
     assert [*then["status"].cat.categories] == ["open", "won", "lost", "pending"]
 
 
+def test_columns_whose_names_are_no_text() -> None:
+    deals = NOW.rename(columns={"title": 5})
+    deals.insert(2, ("a", "b"), 1.5)
+    with noticed("the values of 3 of 6 deals"):
+        then, _ = as_of(deals, VISITS, day(50), LOG)  # type: ignore[arg-type]
+    assert [*then] == [*deals]
+    assert then[5].isna().all()
+    levels = NOW.set_axis(pd.MultiIndex.from_product([NOW.columns, [""]]), axis=1)
+    with pytest.raises(ArgumentError, match="deals have names of 2 parts"):
+        as_of(levels, VISITS, day(50), LOG)
+
+
 def test_before_the_history_begins() -> None:
     with noticed(r"begins on 2026-01-11 00:00"):
         then, _ = as_of(NOW, VISITS, day(5), LOG)  # type: ignore[arg-type]
