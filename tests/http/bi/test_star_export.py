@@ -25,6 +25,7 @@ from pdframe.bi import sets
 from pdframe.errors import ArgumentError, CacheError
 from tests.helpers import tiers
 from tests.helpers.dead_disk import DeadDisk
+from tests.helpers.stars import without_forecast
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 META = ("meta_columns", "meta_relationships", "meta_files", "meta_export")
@@ -351,6 +352,46 @@ def test_a_new_row_writes_its_tables_and_what_describes_the_set(tmp_path: Path) 
         assert bridges - renamed == {"bridge_deals_modules_of_interest"}
         assert renamed - bridges == {"bridge_deals_wishes"}
         assert pdframe.export_check(tmp_path)
+
+
+def test_a_day_later_what_changed_is_written_alone(tmp_path: Path) -> None:
+    day = 86_400
+    with (
+        without_forecast(),
+        sandbox.connect(
+            seed=3, deals=40, company="hostile", burst=100_000, progress=False, max_age=0
+        ) as account,
+    ):
+        model = account.company_model
+        # Out of the last day of a month: revenue has a row a month.
+        model.now += 2 * day
+        account.sync()
+        account.sync()
+        account.export(tmp_path, layout="star")
+
+        def written() -> set[str]:
+            before = stamps(tmp_path)
+            account.sync()
+            account.export(tmp_path, layout="star")
+            after = stamps(tmp_path)
+            assert before.keys() == after.keys()
+            return {name.partition(".")[0] for name in after if before[name] != after[name]}
+
+        model.now += day
+        assert written() == set()
+        # When the star is of, and the lists of the files.
+        always = {"meta_export", "meta_files", "pdframe-export"}
+        living = (row for row in model.tables["deals"].values() if not row["is_deleted"])
+        deal = next(row["id"] for row in living if row["status"] == "open")
+        model.now += day
+        model.edit_deal(deal, title="Another title")
+        assert written() == always | {"dim_deal", "fact_deals"}
+        model.now += day
+        model.edit_deal(deal, probability=7)
+        # The visits of a deal come from snapshots once two of these differ.
+        assert written() == always | {"fact_deals", "fact_deal_history", "fact_stage_visits"}
+        model.now += 28 * day
+        assert written() >= always | {"fact_mrr_by_month"}
 
 
 def test_a_label_may_be_the_name_of_a_column_that_the_star_makes(tmp_path: Path) -> None:
