@@ -74,14 +74,14 @@ class Target(Protocol):
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep other exports out, where the place can; take back the claim at the end."""
 
-    def claim(self) -> None:
+    def claim(self, since: str) -> None:
         """Make this the export that writes here: those that began before it stop."""
 
     def check_claim(self) -> None:
         """Raise `OvertakenError` where another export began after this one."""
 
-    def is_claimed(self) -> bool:
-        """Whether an export claimed the place so lately that it may be running."""
+    def claimed_since(self) -> str | None:
+        """Return when an export claimed the place, if so lately that it may be running."""
 
     def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """Open a new file that gets its name at the end of the block."""
@@ -176,15 +176,14 @@ class LocalFolder:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
-    def claim(self) -> None:
+    def claim(self, since: str) -> None:
         """Do nothing: the lock keeps others out."""
 
     def check_claim(self) -> None:
         """Do nothing: the lock keeps others out."""
 
-    def is_claimed(self) -> bool:
-        """Return False: who holds the lock is alone."""
-        return False
+    def claimed_since(self) -> None:
+        """Return None: who holds the lock is alone."""
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
@@ -339,12 +338,12 @@ class RemoteFolder:
                     self._system.delete_file(self._at(LOCK))
             self._claim = None
 
-    def claim(self) -> None:
+    def claim(self, since: str) -> None:
         """Write a claim over that of any other export."""
         claim = {
             "export": secrets.token_hex(16),
             "host": socket.gethostname(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "since": since,
         }
         self._claim = json.dumps(claim).encode()
         with self.create(LOCK) as file:
@@ -359,12 +358,13 @@ class RemoteFolder:
         if present != self._claim:
             raise OvertakenError(_claimed_by(present))
 
-    def is_claimed(self) -> bool:
-        """Return whether a claim is younger than a day: clocks differ less, and exports end."""
+    def claimed_since(self) -> str | None:
+        """Return the time of a claim of the last day: clocks differ less, and exports end."""
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            since = datetime.fromisoformat(json.loads(self._present_claim() or b"")["since"])
-            return abs(datetime.now(UTC) - since) < timedelta(days=1)
-        return False
+            since: str = json.loads(self._present_claim() or b"")["since"]
+            age = abs(datetime.now(UTC) - datetime.fromisoformat(since))
+            return since if age < timedelta(days=1) else None
+        return None
 
     def _present_claim(self) -> bytes | None:
         self._forget()

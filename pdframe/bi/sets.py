@@ -307,7 +307,7 @@ class SetWriter:
         """Claim the place, complete an interrupted export, and read what is there; once."""
         if self._has_begun:
             return
-        self.target.claim()
+        self.target.claim(self._now)
         complete(self.target)
         self.read()
         self._has_begun = True
@@ -517,12 +517,17 @@ class _Counted(io.RawIOBase):
 
 
 def _was_killed(target: Target) -> bool:
-    """Whether an export was killed there, as far as that shows: one that claimed the place lately
-    and mixes no files yet may be running.
+    """Whether an export was killed there, as far as that shows: one that claimed the place lately,
+    and has put no file in place yet, may be running.
     """
     if target.exists(JOURNAL):
         return True
-    return (target.exists(LOCK) or bool(target.stagings())) and not target.is_claimed()
+    if not (target.exists(LOCK) or target.stagings()):
+        return False
+    since = target.claimed_since()
+    # The listing has its files: it only had to delete what it staged.
+    entries = () if since is None else read_listing(target).files.values()
+    return since is None or any(entry.get("exported_at") == since for entry in entries)
 
 
 @contextlib.contextmanager

@@ -242,19 +242,29 @@ def test_an_export_without_changes_lets_one_go_on_that_writes(
         assert place.contents() == material.sets["first"]
 
 
-@pytest.mark.parametrize(("days", "is_left"), [(0, True), (2, False), (None, False)])
+@pytest.mark.every_case
+@pytest.mark.parametrize(
+    ("claimed", "is_left"),
+    [("an hour ago", True), ("two days ago", False), ("for this set", False), ("no more", False)],
+)
 def test_what_a_killed_export_uploaded_is_deleted_after_a_day(
-    material: Material, tmp_path: Path, days: int | None, is_left: bool
+    material: Material, tmp_path: Path, claimed: str, is_left: bool
 ) -> None:
-    """By the next export that has nothing to write, too; `None`: it took back its claim."""
+    """By the next export that has nothing to write, too. One whose set is in place was killed."""
     place = Place(tmp_path / "bi")
     place.fill(material.old)
     assert material.export("second", place) is None
     uploaded = tmp_path / "bi" / ".pdframe-0a1b2c3d" / "deals.parquet"
     uploaded.parent.mkdir()
     uploaded.write_bytes(b"half")
-    if days is not None:
-        since = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+    listing = json.loads((tmp_path / "bi" / "pdframe-export.json").read_text())
+    ago = {"an hour ago": timedelta(hours=1), "two days ago": timedelta(days=2)}
+    if claimed != "no more":
+        since = (
+            (datetime.now(UTC) - ago[claimed]).isoformat(timespec="seconds")
+            if claimed in ago
+            else listing["files"]["deals.parquet"]["exported_at"]
+        )
         claim = json.dumps({"export": "0", "host": "other", "since": since})
         (tmp_path / "bi" / ".pdframe.lock").write_text(claim)
     assert material.export("second", place) is None
