@@ -50,8 +50,8 @@ def deals(
     -------
     DataFrame
         One row a deal. With `deleted=True` also `deleted_time` (UTC): the `update_time` of the
-        deleted deal if the deletion changed it, else the time of the snapshot in which it was
-        deleted or missing, which is an upper bound; null if the deal is not deleted, or the time
+        deleted deal if the deletion changed it, else the time of the first snapshot that shows it
+        deleted or lacks it, which is an upper bound; null if the deal is not deleted, or the time
         is unknown. If a deletion does not change `update_time`, an edit between the last
         snapshot and the deletion gives the time instead. `is_deleted` of a deleted deal is null
         if no list of deletions names it: it may only be invisible to this user.
