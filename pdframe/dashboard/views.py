@@ -352,11 +352,13 @@ def velocity(data: Data, state: State) -> View:
         title = "Open deals by days in their stage"
         drawn.append(Chart(title, partial(charts.aging, aging), table=tables[1].caption))
     late = aging[aging["rotten"].fillna(False).astype(bool)]
+    unknown = int(aging["days_in_stage"].isna().sum())
+    undated = f"days in the stage unknown: {count(unknown)}" if unknown else ""
     return View(
         "velocity",
         "Velocity",
         (
-            Figure(f"Open in {name}", count(len(aging))),
+            Figure(f"Open in {name}", count(len(aging)), note=undated),
             Figure("Median days in their stage", days(aging["days_in_stage"].median())),
             Figure("Rotten", count(len(late)), note="by the days that the stage allows"),
         ),

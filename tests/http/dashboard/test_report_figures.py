@@ -332,3 +332,20 @@ def test_no_key_figure_is_left_out(figures: dict[tuple[str, str], Figure]) -> No
         "Expected 2026-07 to 2026-09, EUR",
         "Record of the forecast, EUR",
     }
+
+
+def test_open_deals_whose_days_in_their_stage_are_unknown_are_counted_on_the_card(
+    data: Data,
+) -> None:
+    """No visit of theirs is known: the chart of days by stage lacks them."""
+    state = State(period_of("2026-Q2", data.now, data.tz))
+
+    def card(one: Data) -> Figure:
+        return next(figure for figure in view("velocity", one, state).figures)
+
+    assert (card(data).label[:4], card(data).note) == ("Open", "")
+    deals = data.deals
+    open_there = deals[deals["status"].eq("open") & deals["pipeline_id"].eq(PIPELINE)]["id"]
+    visits = data.visits[~data.visits["deal_id"].isin(open_there.iloc[:2])]
+    fewer = card(replace(data, visits=visits, computed={}))
+    assert (fewer.value, fewer.note) == (card(data).value, "days in the stage unknown: 2")
