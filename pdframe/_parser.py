@@ -70,7 +70,7 @@ class _Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print a text; where standard output takes nothing, raise, which argparse does not."""
-        if file is sys.stdout:
+        if file is not None and file is sys.stdout:
             file.write(message)
         else:
             super()._print_message(message, file)
@@ -180,7 +180,8 @@ def _hint(words: Sequence[str], unknown: Sequence[str], actions: Sequence[argpar
     if len(before) == 2 and before[0].startswith("--") and not before[1].startswith("-"):
         value = " ".join([before[1], *unknown])
         return f'. Quote a value of several words: {before[0]} "{value}"'
-    if all(action.option_strings for action in actions):
+    # Only a word that may be any: neither one of some choices, nor a command.
+    if not any(not action.option_strings and action.choices is None for action in actions):
         return ""
     example = ': --period "last quarter"' if "--period" in options else ""
     return f". Quote a value of several words{example}"
@@ -413,7 +414,7 @@ def _count(text: str) -> int:
     except ValueError:
         number = -1
     if number < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on.")
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, not {text!r}.")
     return number
 
 

@@ -134,7 +134,9 @@ def test_what_is_no_number_of_deals_or_workers_is_refused(
         main([*command, f"{option}={given}"])
     assert stopped.value.code == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.endswith(f"error: argument {option}: {given!r} is no number from 0 on.")
+    assert said.endswith(
+        f"error: argument {option}: must be a whole number, 0 or more, not {given!r}."
+    )
 
 
 def test_a_command_that_takes_no_words_asks_for_no_quotes(
