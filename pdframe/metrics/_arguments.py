@@ -37,24 +37,13 @@ _STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us
 _NAMES = frozenset({"creator_name", "owner_name", "owner", "pipeline_name", "stage_name"})
 _LONG_NAMES = frozenset({"person_name", "org_name"})
 TEXT = (
-    _NAMES
+    _NAMES - {"owner"}
     | _LONG_NAMES
-    | {
-        "channel_id",
-        "currency",
-        "customer",
-        "lost_reason",
-        "name",
-        "origin",
-        "origin_id",
-        "reason",
-        "stage",
-        "subject",
-        "title",
-        "type",
-    }
+    | {"channel_id", "currency", "lost_reason", "origin", "origin_id", "title"}
 )
-"""Columns to group by that are text in the frames of loaders and metrics, never options."""
+"""Columns of deals that are text in every loader's frame, never options: no custom field can have
+such a name.
+"""
 
 _NUMBER = re.compile(r"[\s\d.+-]*")
 # "90d": pandas is about to read only the capital letter.
@@ -308,12 +297,15 @@ def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFram
 
 def _with_text(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with the columns as text that are text in every loader's frame: a reader
-    that makes them categories lists these as they occur.
+    that makes them categories lists these as they occur. An order that was set stays.
     """
     text = [
         name
         for name in frame.columns
-        if name in TEXT and isinstance(frame[name].dtype, pd.CategoricalDtype)
+        if name in TEXT
+        and isinstance(kind := frame[name].dtype, pd.CategoricalDtype)
+        and isinstance(kind.categories.dtype, pd.StringDtype | np.dtypes.ObjectDType)
+        and not kind.ordered
     ]
     return frame.astype(dict.fromkeys(text, "str")) if text else frame
 

@@ -32,8 +32,8 @@ from pdframe.metrics.forecasting.winning_values import Prospects, WinningValues
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
 
-KEPT_GROUPS = 32
-"""Draws of no more groups are kept, for those of groups within these."""
+MAX_KEPT_BYTES = 32_000_000
+"""Drawn totals of no more bytes are kept: groups that refine theirs are drawn faster."""
 
 
 class _Totals(NamedTuple):
@@ -91,6 +91,7 @@ class Revenue:
     rate: float = 1.0
     # Not those of a copy with other chances: `replace` makes new dictionaries.
     _hazards: dict[float, Floats] = field(default_factory=dict, init=False, repr=False)
+    # One at most: the last number of draws, seed and spread.
     _totals: dict[tuple[int, int, float], _Totals] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -153,23 +154,24 @@ class Revenue:
         )
         key = draws, seed, common_sd
         kept = self._totals.get(key)
-        within = None if kept is None else kept.within(open_group, new_group, groups)
-        rest = _largest(within, np.bincount(open_group, minlength=groups))
+        inside = None if kept is None else kept.within(open_group, new_group, groups)
+        is_difference = _largest(inside, np.bincount(open_group, minlength=groups))
         factors = common_factors(seed, draws, common_sd)
         shape = groups, len(self.cells.first), draws
-        opened = self._drawn_open(factors, seed, common_sd, open_group, ~rest, shape)
+        opened = self._drawn_open(factors, seed, common_sd, open_group, ~is_difference, shape)
         new = np.zeros(shape, np.int64)
         flat = new.reshape(-1)
         for cell, draw, like in self.scaled_new().drawn(seed, factors, common_sd):
             place = self.cells.period[cell] * draws + draw
             place = place + new_group[like] * (shape[1] * draws)
             np.add.at(flat, place, self.new.value[like])
-        if kept is not None and within is not None:
-            for group in np.flatnonzero(rest):
-                others = (within == within[group]) & ~rest
-                opened[group] = kept.opened[within[group]] - opened[others].sum(axis=0)
-        elif groups <= KEPT_GROUPS:
-            opened.flags.writeable = False
+        if kept is not None and inside is not None:
+            for group in np.flatnonzero(is_difference):
+                others = (inside == inside[group]) & ~is_difference
+                opened[group] = kept.opened[inside[group]] - opened[others].sum(axis=0)
+        opened.flags.writeable = False
+        if kept is None and opened.nbytes <= MAX_KEPT_BYTES:
+            self._totals.clear()
             self._totals[key] = _Totals(open_group, new_group, opened)
         return opened, new
 
@@ -192,8 +194,8 @@ class Revenue:
         flat = result.reshape(shape[0], -1)
         times, values = Streams(seed, TIMES), Streams(seed, VALUES)
         time = np.empty(draws)
-        counts = is_drawn[group] & (hazards[:, -1] > 0)
-        for deal in np.flatnonzero(counts & ((worth.value != 0) | (worth.changes > 0))).tolist():
+        can_count = (hazards[:, -1] > 0) & ((worth.value != 0) | (worth.changes > 0))
+        for deal in np.flatnonzero(is_drawn[group] & can_count).tolist():
             hazard, key = hazards[deal], int(self.open_deal[deal])
             times.of(key).standard_exponential(out=time)
             np.multiply(time, inverse, out=time)
@@ -208,13 +210,15 @@ class Revenue:
         return result
 
 
-def _largest(within: Ints | None, size: Ints) -> Flags:
-    """Return whether each group is the largest of those that lie in the same one."""
+def _largest(inside: Ints | None, size: Ints) -> Flags:
+    """Return whether each group is the largest of those that lie in the same one; `inside` is the
+    one that each lies in, None where none is known: then none is.
+    """
     result = np.zeros(len(size), np.bool_)
-    if within is not None:
-        order = np.lexsort((size, within))
-        order = order[within[order] >= 0]
-        result[order[np.append(within[order][1:] != within[order][:-1], True)[: len(order)]]] = True
+    if inside is not None:
+        order = np.lexsort((size, inside))
+        order = order[inside[order] >= 0]
+        result[order[np.append(inside[order][1:] != inside[order][:-1], True)[: len(order)]]] = True
     return result
 
 

@@ -22,6 +22,7 @@ import pytest
 from pdframe import metrics, sandbox
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics._arguments import TEXT
+from pdframe.schema import TABLES
 from tests.helpers import every_metric
 
 EXPORTED = {
@@ -194,9 +195,6 @@ OTHERWISE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 }
 W, AS_OF = every_metric.WINDOW, every_metric.AS_OF
 BY_TEXT: dict[str, Callable[[every_metric.Frames], pd.DataFrame]] = {
-    "activity_summary": lambda f: metrics.activity_summary(
-        f["activities"], **W, as_of=AS_OF, by="type"
-    ),
     "changes_summary": lambda f: metrics.changes_summary(
         metrics.changes(f["changes"], f["deals"], **every_metric.LATELY, stages=f["stages"]),
         by="title",
@@ -205,7 +203,6 @@ BY_TEXT: dict[str, Callable[[every_metric.Frames], pd.DataFrame]] = {
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, by="currency", deals=f["deals"]
     ),
     "lost_reasons": lambda f: metrics.lost_reasons(f["deals"], **W, by="origin"),
-    "mrr_movements": lambda f: metrics.mrr_movements(f["lines"], **W, by="name"),
     "sales_by_period": lambda f: metrics.sales_by_period(f["deals"], **W, by="origin"),
     "sales_velocity": lambda f: metrics.sales_velocity(f["deals"], **W, by=["currency", "origin"]),
     "slippage": lambda f: metrics.slippage(
@@ -261,14 +258,30 @@ def test_groups_of_text_are_in_its_order_however_a_reader_lists_it(
         pd.testing.assert_frame_equal(call(other), expected, obj=name)
 
 
-def test_columns_of_text_are_text_in_the_frames_of_loaders_that_are_grouped(material: Any) -> None:
-    checked = set()
-    for of in ("deals", "activities", "visits", "lines", "changes", "past_deals"):
-        frame = material[1][of]
-        for name in TEXT & {*frame.columns}:
-            assert isinstance(frame[name].dtype, pd.StringDtype), name
-            checked.add(name)
-    assert checked >= {"currency", "customer", "title", "type", "origin", "lost_reason", "name"}
+def test_columns_of_text_are_text_in_deals_and_no_custom_field_has_such_a_name(
+    material: Any,
+) -> None:
+    deals = material[1]["deals"]
+    assert TABLES["deals"].reserved >= TEXT
+    shown = TEXT & {*deals.columns}
+    assert shown >= {"currency", "title", "origin", "lost_reason", "owner_name", "stage_name"}
+    for name in shown:
+        assert isinstance(deals[name].dtype, pd.StringDtype), name
+
+
+def test_options_and_an_order_that_was_set_keep_their_order(material: Any) -> None:
+    deals = material[1]["deals"]
+    sizes = pd.Categorical.from_codes(deals["id"] % 3, ["Small", "Medium", "Large"])
+    stages = sorted(deals["stage_name"].dropna().unique(), reverse=True)
+    own = deals.assign(
+        type=sizes, stage_name=pd.Categorical(deals["stage_name"], stages, ordered=True)
+    )
+    by_size = metrics.sales_by_period(own, **W, freq="Y", by="type")
+    assert by_size["type"].drop_duplicates().tolist() == ["Small", "Medium", "Large"]
+    by_stage = metrics.sales_by_period(own, **W, freq="Y", by="stage_name")["stage_name"]
+    in_order = [name for name in stages if name in {*by_stage.dropna()}]
+    assert len(in_order) > 1
+    assert by_stage.drop_duplicates().dropna().tolist() == in_order
 
 
 IN_ORDER_OF_ROWS = {

@@ -235,6 +235,31 @@ def test_draws_of_groups_are_the_same_after_those_of_others(groups: str) -> None
     assert totals(of) == alone
 
 
+def test_of_groups_within_others_that_were_drawn_the_largest_is_the_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of = revenue([0.3] * 40, [100.0] * 40)
+    asked: list[int] = []
+    real = Streams.of
+
+    def note(self: Streams, key: int) -> np.random.Generator:
+        asked.append(key)
+        return real(self, key)
+
+    monkeypatch.setattr(Streams, "of", note)
+    small = (np.arange(40) < 5).astype(np.int64)
+    of.drawn(500, 7, 0.3)
+    assert len({*asked}) == 40
+    asked.clear()
+    of.drawn(500, 7, 0.3, small, None, 2)
+    assert {*asked} == {*of.open_deal[:5].tolist()}
+    # Another seed takes the place of what was kept.
+    of.drawn(500, 8, 0.3)
+    asked.clear()
+    of.drawn(500, 7, 0.3, small, None, 2)
+    assert len({*asked}) == 40
+
+
 def test_a_deal_draws_the_same_in_any_company() -> None:
     """Its numbers belong to its id: others, their order and their number do not matter."""
     all_three = revenue([0.3, 0.6, 0.2], [100, 70, 30], deal=[4, 9, 11])
