@@ -61,6 +61,8 @@ __all__ = [
 # Arrow takes some memory from the pool that it began with, whichever is chosen later.
 _FIRST_POOL = pa.default_memory_pool()
 COLUMNS_READ_AHEAD = 4
+# Files of fewer rows each are not asked which columns have no value.
+MIN_ROWS_OF_A_FILE = 1_000
 # A table of that many rows gives memory back between two reads.
 RELEASE_BETWEEN_READS_ROWS = 50_000
 # With more small parts than this, all columns are read at once.
@@ -185,7 +187,8 @@ class Stored:
                 rows = part[1].metadata.num_rows
         self._has_many_small = sum(map(len, small)) > MANY_SMALL_PARTS
         self.num_rows = sum(file.metadata.num_rows for _, file in parts)
-        self._block = pa.table({})
+        # What was read last, and the place of the column that a reader in order takes next.
+        self._block, self._next = pa.table({}), -1
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -198,29 +201,29 @@ class Stored:
 
     def __getitem__(self, name: str) -> pa.ChunkedArray:
         """Return a column. A reader that takes columns in order gets the next ones read ahead."""
-        if name in self._without_values:
+        names = self.schema.names
+        place = names.index(name)
+        follows, self._next = place == self._next, place + 1
+        if follows and name in self._without_values:
             return pa.chunked_array([pa.nulls(self.num_rows, self.schema.field(name).type)])
-        block = self._block.column_names
-        if name not in block:
-            names = [name for name in self.schema.names if name not in self._without_values]
-            place, end = names.index(name), names.index(block[-1]) + 1 if block else 0
-            # Opening the pages of a column in many small parts costs more than reading them.
-            ahead = len(names) if self._has_many_small else COLUMNS_READ_AHEAD
-            count = ahead if block and place == end else 1
+        if name not in self._block.column_names:
+            wanted = [name]
+            if follows:
+                ahead = [one for one in names[place:] if one not in self._without_values]
+                # Opening the pages of a column in many small parts costs more than reading them.
+                wanted = ahead if self._has_many_small else ahead[:COLUMNS_READ_AHEAD]
             if self.num_rows >= RELEASE_BETWEEN_READS_ROWS:
                 _FIRST_POOL.release_unused()
-            rows = self.read(names[place : place + count])
-            if place < end:
-                # One that was taken before: the reader goes on after the block.
-                return rows[name]
-            self._block = rows
+            self._block = self.read(wanted)
         return self._block[name]
 
     @cached_property
     def _without_values(self) -> frozenset[str]:
         """Columns of which every file says that all cells are null: they need not be read."""
-        # Asking many small parts costs more than reading them.
-        unread = set() if self._has_many_small else set(self.schema.names)
+        if self.num_rows < MIN_ROWS_OF_A_FILE * sum(map(len, self._groups)):
+            # Asking small files costs more than reading them.
+            return frozenset()
+        unread = set(self.schema.names)
         for _, file in chain.from_iterable(self._groups):
             metadata, names = file.metadata, file.schema_arrow.names
             paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]

@@ -302,23 +302,6 @@ def test_columns_are_read_ahead_in_order_and_the_first_one_alone(
     assert read == [["id"], ["title", "tags"], ["id"]]
 
 
-def test_a_column_that_is_taken_again_does_not_stop_the_reading_ahead(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = pa.table({f"c{number}": [number] for number in range(12)})
-    store.replace(new(), rows)
-    stored, read, real = store.open_table("deals"), [], Stored.read
-
-    def record(self: Stored, columns: Any = None) -> pa.Table:
-        read.append(columns)
-        return real(self, columns)
-
-    monkeypatch.setattr(Stored, "read", record)
-    for name in ("c0", "c1", "c2", "c3", "c4", "c0", "c5", "c6"):
-        assert stored[name].to_pylist() == rows[name].to_pylist()
-    assert read == [["c0"], ["c1", "c2", "c3", "c4"], ["c0"], ["c5", "c6", "c7", "c8"]]
-
-
 def test_a_column_without_values_is_not_read_and_one_with_any_is(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,8 +338,13 @@ def test_a_column_without_values_is_not_read_and_one_with_any_is(
         return real(self, columns)
 
     monkeypatch.setattr(Stored, "read", note)
+    monkeypatch.setattr("pdframe.cache.parts.MIN_ROWS_OF_A_FILE", 1)
     expected = pa.concat_tables([first, second], promote_options="default")
     for name in expected.column_names:
-        assert stored[name].to_pylist() == expected[name].to_pylist(), name
-        assert stored[name].type == expected[name].type, name
+        column = stored[name]
+        assert column.to_pylist() == expected[name].to_pylist(), name
+        assert column.type == expected[name].type, name
     assert read == {"id", "records", "empty lists", "later", "first"}
+    # Alone, a column is read: the question takes longer.
+    assert stored["never"].null_count == 5
+    assert "never" in read
