@@ -27,7 +27,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -307,6 +307,12 @@ class SetWriter:
         """Claim the place, complete an interrupted export, and read what is there; once."""
         if self._has_begun:
             return
+        if not self.target.is_near:
+            # No file that is there has this time: it tells whether the set of a claim is in place.
+            taken = {one.get("exported_at") for one in read_listing(self.target).files.values()}
+            while self._now in taken:
+                later = datetime.fromisoformat(self._now) + timedelta(seconds=1)
+                self._now = later.isoformat()
         self.target.claim(self._now)
         complete(self.target)
         self.read()
@@ -539,8 +545,8 @@ def writing(
 
     Others wait where the place has a lock. Elsewhere they stop once this one begins, which the
     block does before it adds files. What a killed export left is cleaned up first, even where
-    nothing has changed. One that may be running goes on where nothing has changed: it decides what
-    the set is.
+    nothing has changed. An export that may be running continues where nothing has changed: it
+    decides what the set is.
 
     Parameters
     ----------

@@ -192,7 +192,7 @@ def absent_since(updated: pa.ChunkedArray, snapshots: pa.Table) -> pa.ChunkedArr
     proving = snapshots.filter(pc.and_(proves, pc.is_valid(snapshots["complete_to"])))
     complete = np.maximum.accumulate(proving["complete_to"].cast(pa.int64()).to_numpy())
     edited = pc.fill_null(updated.cast(pa.int64()), np.iinfo(np.int64).max).to_numpy()
-    place = np.searchsorted(complete, edited)
+    place = np.searchsorted(complete, edited, side="right")
     first = pa.array(place, mask=place == len(complete))
     return proving["seen_at"].cast(_TIME).take(first)
 

@@ -40,7 +40,7 @@ def called() -> Counter[tuple[str, str]]:
             return
         calls[str(path.relative_to(ROOT)), code.co_qualname] += 1
 
-    # With the names of owners and stages, as for everybody who asks for no others.
+    # With the names that `names=None`, the default, adds: those of owners, stages and the like.
     with sandbox.connect(
         seed=7, deals=400, company="hostile", names=None, progress=False, options=OPTIONS
     ) as account:

@@ -162,12 +162,16 @@ def test_an_engine_that_enforces_the_relationships_takes_every_row(
         # It does enforce them.
         for one in related[~of_itself].itertuples():
             row = pq.read_table(folder / f"{one.from_table}.parquet").slice(0, 1)
-            kind = row.schema.field(one.from_column).type
-            nowhere = {"string": "nowhere", "int64": -9, "date32[day]": date(1900, 1, 1)}[str(kind)]
-            place = row.column_names.index(one.from_column)
-            orphan = row.set_column(place, one.from_column, pa.array([nowhere], kind))
+            # Not refused for the keys of the row itself.
+            keys_of_row = {*related[related["to_table"] == one.from_table]["to_column"]}
+            orphan = row
+            for column in {one.from_column, *keys_of_row}:
+                kind = row.schema.field(column).type
+                new = {"string": "nowhere", "int64": -9, "date32[day]": date(1900, 1, 1)}[str(kind)]
+                place = row.column_names.index(column)
+                orphan = orphan.set_column(place, column, pa.array([new], kind))
             database.register("orphan", orphan)
-            with pytest.raises(duckdb.ConstraintException, match=r"foreign key|Duplicate"):
+            with pytest.raises(duckdb.ConstraintException, match="foreign key"):
                 database.execute(f"insert into {one.from_table} from orphan")
 
 
