@@ -239,25 +239,25 @@ def test_of_groups_within_others_that_were_drawn_the_largest_is_the_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     of = revenue([0.3] * 40, [100.0] * 40)
-    asked: list[int] = []
+    keys: list[int] = []
     real = Streams.of
 
     def note(self: Streams, key: int) -> np.random.Generator:
-        asked.append(key)
+        keys.append(key)
         return real(self, key)
 
     monkeypatch.setattr(Streams, "of", note)
     small = (np.arange(40) < 5).astype(np.int64)
     of.drawn(500, 7, 0.3)
-    assert len({*asked}) == 40
-    asked.clear()
+    assert len({*keys}) == 40
+    keys.clear()
     of.drawn(500, 7, 0.3, small, None, 2)
-    assert {*asked} == {*of.open_deal[:5].tolist()}
+    assert {*keys} == {*of.open_deal[:5].tolist()}
     # Another seed takes the place of what was kept.
     of.drawn(500, 8, 0.3)
-    asked.clear()
+    keys.clear()
     of.drawn(500, 7, 0.3, small, None, 2)
-    assert len({*asked}) == 40
+    assert len({*keys}) == 40
 
 
 def test_a_deal_draws_the_same_in_any_company() -> None:
