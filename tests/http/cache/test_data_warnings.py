@@ -289,40 +289,27 @@ def test_a_row_that_is_read_twice_counts_once(server: Scripted, tmp_path: Path) 
         assert account.persons(refresh=False)["id"].tolist() == [1, 2, 3]
 
 
+@pytest.mark.every_case
+@pytest.mark.parametrize("is_interrupted", [False, True], ids=["at once", "interrupted"])
 def test_a_row_without_an_id_that_is_read_twice_counts_once(
-    server: Scripted, tmp_path: Path
+    server: Scripted, tmp_path: Path, is_interrupted: bool
 ) -> None:
-    """A page that repeats it, decoded in another way, is no second row; another one is."""
+    """A page that repeats it, decoded in another way, is no second row; another one is. So it is
+    where the load stopped between the two pages and was resumed.
+    """
     nobody = {"name": "no id", "label_ids": None}
-    server.replies += [
-        data([]),
-        data([person(1), nobody, {"id": "who", "name": "Bob"}], "more"),
+    first = [data([]), data([person(1), nobody, {"id": "who", "name": "Bob"}], "more")]
+    rest = [
         data([person(2), person(1), {"name": "no id"}], "and more"),
         data([{"id": "who", "name": "Bob"}, person(3), {"name": "another"}]),
     ]
-    with connect(server, tmp_path) as account:
-        said(account.persons)
-        rows = account.warnings().set_index("kind")["count"]
-        assert rows["row left out"] == 3
-        assert account.persons(refresh=False)["id"].tolist() == [1, 2, 3]
-
-
-def test_a_row_without_an_id_that_an_interrupted_load_counted_counts_once(
-    server: Scripted, tmp_path: Path
-) -> None:
-    """The load that goes on reads it again, on the next page."""
-    nobody = {"name": "no id", "label_ids": None}
-    server.replies += [
-        data([]),
-        data([person(1), nobody, {"id": "who", "name": "Bob"}], "more"),
-        fail(403, "Not today"),
-    ]
-    with connect(server, tmp_path) as account, pytest.raises(AccessError):
-        said(account.persons)
-    server.replies[:] = [
-        data([person(2), person(1), {"name": "no id"}], "and more"),
-        data([{"id": "who", "name": "Bob"}, person(3), {"name": "another"}]),
-    ]
+    if is_interrupted:
+        server.replies += [*first, fail(403, "Not today")]
+        with connect(server, tmp_path) as account, pytest.raises(AccessError):
+            said(account.persons)
+        server.replies[:] = rest
+    else:
+        server.replies += [*first, *rest]
     with connect(server, tmp_path) as account:
         said(account.persons)
         rows = account.warnings().set_index("kind")["count"]
