@@ -106,6 +106,40 @@ class States:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DeletedRows:
+    """Which deals of a frame are deleted, and since when.
+
+    Parameters
+    ----------
+    rows
+        Which are, according to their status or `is_deleted`.
+    since
+        `deleted_time`, else the last update, in microseconds; `NULL` where unknown, and for all
+        other deals.
+    """
+
+    rows: Flags
+    since: Micros
+
+    @classmethod
+    def of(cls, deals: pd.DataFrame, tz: str) -> DeletedRows:
+        """Read a frame of deals."""
+        rows, since = deleted_rows(deals), np.full(len(deals), NULL)
+        if rows.any():
+            for column in ("deleted_time", "update_time"):
+                if column in deals.columns:
+                    since = np.where(since == NULL, instants(deals, column, tz), since)
+        return cls(rows, np.where(rows, since, NULL))
+
+    def by(self, as_of: pd.Timestamp | None) -> Flags:
+        """Return which deals are deleted at `as_of` (None: now). One with an unknown time of
+        deletion counts as deleted at any time.
+        """
+        # `NULL` is before all times.
+        return self.rows if as_of is None else self.rows & (self.since <= to_micros(as_of))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Ends:
     """When each deal of a frame was created and ended, as the frame has it: the same for whatever
     time its states are asked for.
@@ -118,8 +152,8 @@ class Ends:
         As in `States`, in microseconds.
     day_alone
         Whether only the day of `ended` is known.
-    deleted, since
-        Whether it is deleted, and since when; `NULL` where unknown.
+    deletions
+        Which deals are deleted, and since when.
     index
         That of the frame.
     """
@@ -129,8 +163,7 @@ class Ends:
     ended: Micros
     counted: Micros
     day_alone: Flags
-    deleted: Flags
-    since: Micros
+    deletions: DeletedRows
     index: pd.Index[Any]
 
     @classmethod
@@ -145,24 +178,22 @@ class Ends:
         for code, time, local in _CLOSINGS:
             rows = np.flatnonzero(state == code)
             ended[rows], counted[rows], day_alone[rows] = _closed(deals, time, local, tz, rows)
-        deleted, since = deleted_rows(deals), np.full(len(deals), NULL)
-        if deleted.any():
-            since = plain_times(deleted_since(deals, tz))
-        return cls(state, created, ended, counted, day_alone, deleted, since, deals.index)
+        deletions = DeletedRows.of(deals, tz)
+        return cls(state, created, ended, counted, day_alone, deletions, deals.index)
 
     def at(self, as_of: pd.Timestamp | None = None, *, deleted: Deleted = "drop") -> States:
         """Return the states at a time, as `states` does."""
         state, ended, counted = self.state.copy(), self.ended.copy(), self.counted.copy()
         closed = np.isin(state, (WON, LOST))
-        left = self.deleted & ~closed
+        left = self.deletions.rows & ~closed
         state[left] = DELETED
-        ended[left] = counted[left] = self.since[left]
-        now = None if as_of is None else to_micros(as_of)
+        ended[left] = counted[left] = self.deletions.since[left]
         if deleted == "drop":
-            over = self.deleted & closed & (True if now is None else self.since <= now)
+            over = self.deletions.by(as_of) & closed
             state[over] = UNKNOWN
             ended[over] = counted[over] = NULL
-        if now is not None:
+        if as_of is not None:
+            now = to_micros(as_of)
             later = ended > now
             state[later] = OPEN
             state[self.created > now] = UNKNOWN
@@ -205,29 +236,6 @@ def deleted_rows(deals: pd.DataFrame) -> Flags:
     return result | equals(deals, "is_deleted", True) if "is_deleted" in deals.columns else result
 
 
-def deleted_since(deals: pd.DataFrame, tz: str) -> pd.Series[Any]:
-    """Return when deleted deals were deleted: `deleted_time`, else the last update; null where
-    unknown, and for all others.
-    """
-    since = np.full(len(deals), NULL)
-    for column in ("deleted_time", "update_time"):
-        if column in deals.columns:
-            since = np.where(since == NULL, instants(deals, column, tz), since)
-    return as_times(np.where(deleted_rows(deals), since, NULL), deals.index)
-
-
-def deleted_by(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None) -> Flags:
-    """Return which deals are deleted at `as_of` (None: now). One with an unknown time of deletion
-    counts as deleted at any time.
-    """
-    rows = deleted_rows(deals)
-    return (
-        rows
-        if as_of is None
-        else rows & (plain_times(deleted_since(deals, tz)) <= to_micros(as_of))
-    )
-
-
 def before_deletion(deals: pd.DataFrame, tz: str) -> npt.NDArray[np.int8]:
     """Return the state of each deal, of a deleted one the state before its deletion: OPEN, WON,
     LOST or UNKNOWN.
@@ -260,15 +268,15 @@ def counted_status(
     With `deleted="keep"` a deal that was deleted after it was won or lost keeps that status.
     """
     status = deals["status"].astype("str")
-    rows = deleted_rows(deals)
-    if not rows.any():
+    deletions = DeletedRows.of(deals, tz)
+    if not deletions.rows.any():
         return status
     state = before_deletion(deals, tz)
     before = pd.Series(state, deals.index).map(dict(_WORDS)).astype("str")
-    over = deleted_by(deals, tz, as_of)
+    over = deletions.by(as_of)
     if deleted == "keep":
-        over &= ~np.isin(state, (WON, LOST))
-    return status.mask(rows, before).mask(over)
+        over = over & ~np.isin(state, (WON, LOST))
+    return status.mask(deletions.rows, before).mask(over)
 
 
 def _closed(

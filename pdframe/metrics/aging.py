@@ -35,7 +35,7 @@ from pdframe.metrics._columns import (
 )
 from pdframe.metrics._known_at import NEVER, VISITS, on_show, real_visits
 from pdframe.metrics._notes import noted
-from pdframe.metrics._states import OPEN, changed_after, deleted_by, states
+from pdframe.metrics._states import OPEN, DeletedRows, changed_after, states
 from pdframe.metrics._survival import kaplan_meier
 
 _CARRIED = (
@@ -254,7 +254,8 @@ def _open_deals(
     touched = updated.fillna(times(deals, "add_time", tz)).mask(changed)
     reported["touched"] = touched.mask(touched > now)
     columns = ["deal_id", "pipeline_id", "stage_id", "entered_at", "since"]
-    there = known_visits["open"] & ~known_visits["deal_id"].isin(own[deleted_by(deals, tz, now)])
+    deleted = own[DeletedRows.of(deals, tz).by(now)]
+    there = known_visits["open"] & ~known_visits["deal_id"].isin(deleted)
     current = (
         known_visits.loc[there, columns]
         .sort_values(["deal_id", "since"], kind="stable")

@@ -149,7 +149,7 @@ def read_frames(frames: Frames, tz: str) -> Source:
         logged_deals(history),
         np.unique(plain_ids(visits["deal_id"])[is_walked]),
         np.zeros(0, np.int64) if history is None else np.unique(plain_ids(history["deal_id"])),
-        np.unique(ids[ends.deleted]),
+        np.unique(ids[ends.deletions.rows]),
     )
 
 

@@ -363,10 +363,10 @@ class Known:
         last = visits.last
         became, since, removed = visiting.states_of_known(source.visits, visits, change)
         over = last & removed & np.isin(became, (visiting.WON, visiting.LOST))
-        removed_in_frame = source.ends.deleted & (state.state == stating.UNKNOWN)
+        removed_in_frame = source.ends.deletions.rows & (state.state == stating.UNKNOWN)
         removed_in_frame &= added <= self.as_of
         # Where the frame does not date the deletion, the visits do.
-        dated = source.ends.since != NULL
+        dated = source.ends.deletions.since != NULL
         removed_in_frame &= dated | ~np.isin(source.ids, visits.deal)
         dropped = np.union1d(visits.deal[over], source.ids[removed_in_frame])
         all_deals = np.union1d(visits.deal, source.ids[there])

@@ -17,6 +17,7 @@ from pdframe.metrics._columns import (
     Floats,
     Ints,
     amounts,
+    as_times,
     at_the_edge,
     equals,
     ids,
@@ -26,10 +27,9 @@ from pdframe.metrics._columns import (
 from pdframe.metrics._notes import noted
 from pdframe.metrics._states import (
     Deleted,
+    DeletedRows,
     check_deleted,
     counted_status,
-    deleted_rows,
-    deleted_since,
 )
 from pdframe.metrics.revenue._line_warnings import (
     warn_of_differing_values,
@@ -377,10 +377,11 @@ def _until_deletion(
 
     `place` is that of the deal of each version, -1 where it has none that counts.
     """
-    removed = deleted_rows(deals)
+    deletions = DeletedRows.of(deals, tz)
+    removed = deletions.rows
     if not removed.any():
         return rows, known.take(np.flatnonzero(rows))
-    since = deleted_since(deals, tz)
+    since = as_times(deletions.since, deals.index)
     day = local_date(since, tz).to_numpy().astype("datetime64[D]").astype(np.int64)
     of_deleted, end = np.append(removed, False)[place], np.append(day, NULL)[place]
     with_deal = of_deleted & (known.until != NULL) & known.removed & (known.until >= end)
