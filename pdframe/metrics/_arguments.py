@@ -354,7 +354,7 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
         return stored
     try:
         if not isinstance(times.dtype, pd.DatetimeTZDtype):
-            times = _localized(times, tz)
+            return instants_of(times.dt.as_unit("us").to_numpy().view(np.int64), tz)
         result: Micros = (
             times.dt.tz_convert("UTC")
             .dt.tz_localize(None)
@@ -394,6 +394,19 @@ def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
         raise ArgumentError(
             f"The column {name!r} mixes times with and without a timezone, or of several timezones."
         ) from None
+
+
+def instants_of(clock: Micros, tz: str) -> Micros:
+    """Return times on the clock of `tz` as microseconds since 1970 UTC.
+
+    Of a time that the clock shows twice the first counts; one that it skips is the instant of the
+    change. Null, and times at the edge of time, where no timezone can be applied, are unchanged.
+    """
+    inside = countable(clock)
+    naive = pd.DatetimeIndex(np.where(inside, clock, NULL).view("datetime64[us]"))
+    is_summer = np.ones(len(clock), np.bool_)
+    instants = naive.tz_localize(zone(tz), ambiguous=is_summer, nonexistent="shift_forward").asi8
+    return np.where(inside, instants, clock)
 
 
 def countable(instants: Micros) -> NDArray[np.bool_]:
@@ -461,26 +474,6 @@ def in_zone(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
     return frame
 
 
-def _localized(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """Localize naive times; those at the edge of time, where no timezone can be applied, are
-    UTC.
-    """
-
-    def localized(some: pd.Series[Any]) -> pd.Series[Any]:
-        local = some.dt.tz_localize(
-            zone(tz), ambiguous=np.ones(len(some), np.bool_), nonexistent="shift_forward"
-        )
-        utc: pd.Series[Any] = local.dt.tz_convert("UTC")
-        return utc
-
-    times = times.dt.as_unit("us")
-    inside = countable(times.to_numpy().view(np.int64)) | times.isna().to_numpy()
-    if inside.all():
-        return localized(times)
-    some: pd.Series[Any] = localized(times.where(inside)).where(inside, times.dt.tz_localize("UTC"))
-    return some
-
-
 __all__ = [
     "DAY",
     "NULL",
@@ -489,6 +482,7 @@ __all__ = [
     "ending",
     "grouped",
     "in_zone",
+    "instants_of",
     "keyed",
     "keys",
     "local_date",

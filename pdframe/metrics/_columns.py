@@ -16,7 +16,7 @@ import pandas as pd
 from pdframe._plain import plain_column
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, Micros, countable, local_days, micros, zone
+from pdframe.metrics._arguments import NULL, Micros, countable, instants_of, local_days, micros
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -81,10 +81,8 @@ def midnights(days: Micros, tz: str) -> Micros:
     """Return the first instant of each day in `tz`; all are microseconds."""
     if tz == "UTC":
         return days
-    naive = pd.DatetimeIndex(np.where(countable(days), days, NULL).view("datetime64[us]"))
-    summer = np.ones(len(days), np.bool_)
-    times = naive.tz_localize(zone(tz), ambiguous=summer, nonexistent="shift_forward").asi8
-    return np.where(countable(times), times, NULL)
+    first = instants_of(days, tz)
+    return np.where(countable(first), first, NULL)
 
 
 def amounts(frame: pd.DataFrame, column: str) -> Floats:
