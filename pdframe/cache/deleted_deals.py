@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pdframe._warnings import warn
 from pdframe.cache.parts import newest_rows
 from pdframe.cache.quarantine import quarantine
-from pdframe.cache.server_clock import CLOCK_SKEW
+from pdframe.cache.server_clock import CLOCK_SKEW, STAMP_SKEW
 from pdframe.cache.snapshots import SnapshotLog, kept_parts
 from pdframe.cache.store import Store, Stored
 from pdframe.errors import DamagedError
@@ -180,6 +180,8 @@ def absent_since(updated: pa.ChunkedArray, snapshots: pa.Table) -> pa.ChunkedArr
     that no snapshot has, though it was last edited before; null: unknown.
 
     A deal was there before its last edit, and an edit cannot be dated by hand, as `add_time` can.
+    But a slow clock may have stamped it: an edit counts as before a snapshot where its stamp is
+    more than `STAMP_SKEW` before the newest stamp that the snapshot is complete to.
 
     Parameters
     ----------
@@ -192,7 +194,7 @@ def absent_since(updated: pa.ChunkedArray, snapshots: pa.Table) -> pa.ChunkedArr
     proving = snapshots.filter(pc.and_(proves, pc.is_valid(snapshots["complete_to"])))
     complete = np.maximum.accumulate(proving["complete_to"].cast(pa.int64()).to_numpy())
     edited = pc.fill_null(updated.cast(pa.int64()), np.iinfo(np.int64).max).to_numpy()
-    place = np.searchsorted(complete, edited, side="right")
+    place = np.searchsorted(complete - STAMP_SKEW // timedelta(microseconds=1), edited, "right")
     first = pa.array(place, mask=place == len(complete))
     return proving["seen_at"].cast(_TIME).take(first)
 

@@ -18,6 +18,10 @@ from pdframe.errors import CacheError
 _OF_USER = re.compile(r"(.+)-user\d+(?:-[0-9a-f]{8})?")
 CLOCK_SKEW = timedelta(minutes=10)
 """How far a server's clock may go back. Further back, it is not of the account that was cached."""
+STAMP_SKEW = timedelta(minutes=5)
+"""How far the clocks of the servers that stamp `update_time` may differ: an edit may be later by
+that much than another one with the same stamp.
+"""
 
 
 def server_now(store: Store) -> datetime:

@@ -17,7 +17,7 @@ from pdframe.api.client import Client, Page
 from pdframe.api.pagination import another_list, paginate
 from pdframe.cache.checkpoint import Checkpoint, CheckpointState, Position
 from pdframe.cache.parts import SortedRun
-from pdframe.cache.server_clock import CLOCK_SKEW
+from pdframe.cache.server_clock import CLOCK_SKEW, STAMP_SKEW
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import PageReader, Problems, row_keys, to_arrow, unify
@@ -32,9 +32,8 @@ BAD_REQUEST = 400
 NOT_FOUND = 404
 # Without it, a list leaves out deleted rows.
 EVERY_STATUS = "open,won,lost,deleted"
-# Each incremental fetch requests this much again: the servers that stamp `update_time` need not
-# agree on the time.
-OVERLAP = timedelta(minutes=5)
+# Each incremental fetch requests this much again.
+OVERLAP = STAMP_SKEW
 # Each staged page repeats them: of a list where more rows lack a key, an interrupted fetch may
 # count some twice.
 MOST_WITHOUT_KEY = 500

@@ -360,6 +360,30 @@ def test_a_deal_that_the_first_snapshot_lacks_was_deleted_by_then(how: str) -> N
         assert other in set(then["id"])
 
 
+def test_a_stamp_of_a_slow_clock_does_not_move_a_deletion_before_the_first_snapshot(
+    how: str,
+) -> None:
+    """The servers that stamp `update_time` need not agree on the time: a deal that was created
+    after the first snapshot may look as if it was created before.
+    """
+    with company(options=OPTIONS[how], deleting_moves_update_time=False) as account:
+        model = account.company_model
+        model.edit_deal(open_deals(account, 1)[0], title="Edited")
+        account.deals()
+        first = time(model.now)
+        model.now -= 4 * 60
+        late = model.add_deal("Created a minute after the snapshot")
+        model.now += DAY
+        model.delete_deal(late)
+        deleted_at = time(model.now)
+        model.now += DAY
+        frame = account.deals(deleted=True)
+        assert deleted_of(frame).loc[late, "deleted_time"] >= deleted_at > first
+        visits = account.stage_visits()
+        (left_at,) = visits.loc[visits["deal_id"] == late, "left_at"]
+        assert left_at >= deleted_at
+
+
 def test_the_kept_row_keeps_values_that_do_not_fit_the_later_type_of_their_field() -> None:
     """The deal is missed by the very sync that learns of the other type."""
     with company() as account:
