@@ -33,27 +33,16 @@ if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
 
 MAX_KEPT_BYTES = 32_000_000
-"""Drawn totals of no more bytes are kept: groups that refine theirs are drawn faster."""
+"""Drawn totals of no more bytes are kept: groups that refine or join theirs are drawn faster."""
 
 
 class _Totals(NamedTuple):
-    """The group of each open deal, and of each past win that new deals are like; the drawn revenue
+    """The group of each open deal, then of each past win that new deals are like; the drawn revenue
     of open deals: groups x periods x draws.
     """
 
-    open_group: Ints
-    new_group: Ints
+    group: Ints
     opened: Ints
-
-    def within(self, open_group: Ints, new_group: Ints, groups: int) -> Ints | None:
-        """Return the one of these groups that each of other groups lies in, -1 where it has no
-        deals; None where one lies in several.
-        """
-        own = np.concatenate((self.open_group, self.new_group))
-        other = np.concatenate((open_group, new_group))
-        result = np.full(groups, -1)
-        result[other] = own
-        return result if (result[other] == own).all() else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,25 +143,33 @@ class Revenue:
         )
         key = draws, seed, common_sd
         kept = self._totals.get(key)
-        inside = None if kept is None else kept.within(open_group, new_group, groups)
+        own = np.concatenate((open_group, new_group))
+        inside = around = None
+        if kept is not None:
+            inside = _places(own, kept.group, groups)
+            around = _places(kept.group, own, len(kept.opened))
         is_difference = _largest(inside, np.bincount(open_group, minlength=groups))
         factors = common_factors(seed, draws, common_sd)
         shape = groups, len(self.cells.first), draws
-        opened = self._drawn_open(factors, seed, common_sd, open_group, ~is_difference, shape)
+        is_drawn = ~is_difference if around is None else np.zeros(groups, np.bool_)
+        opened = self._drawn_open(factors, seed, common_sd, open_group, is_drawn, shape)
         new = np.zeros(shape, np.int64)
         flat = new.reshape(-1)
         for cell, draw, like in self.scaled_new().drawn(seed, factors, common_sd):
             place = self.cells.period[cell] * draws + draw
             place = place + new_group[like] * (shape[1] * draws)
             np.add.at(flat, place, self.new.value[like])
-        if kept is not None and inside is not None:
+        if kept is not None and around is not None:
+            has_deals = around >= 0
+            np.add.at(opened, around[has_deals], kept.opened[has_deals])
+        elif kept is not None and inside is not None:
             for group in np.flatnonzero(is_difference):
                 others = (inside == inside[group]) & ~is_difference
                 opened[group] = kept.opened[inside[group]] - opened[others].sum(axis=0)
         opened.flags.writeable = False
         if kept is None and opened.nbytes <= MAX_KEPT_BYTES:
             self._totals.clear()
-            self._totals[key] = _Totals(open_group, new_group, opened)
+            self._totals[key] = _Totals(own, opened)
         return opened, new
 
     def _drawn_open(
@@ -208,6 +205,15 @@ class Revenue:
                 rows, other = worth.changed(deal, values.uniform(key, won))
                 own[place[rows]] += other - value
         return result
+
+
+def _places(group: Ints, other: Ints, groups: int) -> Ints | None:
+    """Return the one of other groups that each of these groups lies in, -1 where it has no deals;
+    None where one lies in several.
+    """
+    result = np.full(groups, -1)
+    result[group] = other
+    return result if (result[group] == other).all() else None
 
 
 def _largest(inside: Ints | None, size: Ints) -> Flags:

@@ -208,34 +208,34 @@ def test_a_quarter_is_the_sum_of_its_months_and_a_team_of_its_members() -> None:
             assert (of_groups.sum(axis=0) == of_all[0]).all()
 
 
-@pytest.mark.parametrize("groups", ["within", "across", "the same", "all"])
+@pytest.mark.parametrize("groups", ["within", "across", "halves", "all"])
 def test_draws_of_groups_are_the_same_after_those_of_others(groups: str) -> None:
     chance = np.cumsum(np.random.default_rng(1).uniform(0, 0.15, (40, 6)), axis=1)
     value = np.random.default_rng(2).uniform(1, 1e7, 40).tolist()
     cells, number = months(6), np.arange(40)
     new = like(cells, [9.0] * 6, [0.2, 0.3], [123.456789, 1e6])
     of = revenue(chance, value, cells=cells, new=new, changes=0.2, pool=[3.3, 1e5])
-    halves = number % 2, np.array([1, 0]), 2
-    open_group, new_group, count = {
+    every = {
         # The last one has no deal, and the one before it only new ones.
         "within": (number % 2 + 2 * (number % 5 == 0), np.array([4, 2]), 6),
         "across": (number % 3, np.array([2, 0]), 3),
-        "the same": halves,
+        "halves": (number % 2, np.array([1, 0]), 2),
         "all": (np.zeros(40, np.int64), np.zeros(2, np.int64), 1),
-    }[groups]
+    }
 
     def totals(of: Revenue) -> list[bytes]:
-        drawn = of.drawn(500, 7, 0.3, open_group, new_group, count)
-        return [each.tobytes() for each in drawn]
+        return [each.tobytes() for each in of.drawn(500, 7, 0.3, *every[groups])]
 
     # A copy has drawn nothing yet.
     alone = totals(replace(of))
-    of.drawn(500, 7, 0.3, *halves)
-    assert totals(of) == alone
-    assert totals(of) == alone
+    for before in every.values():
+        again = replace(of)
+        again.drawn(500, 7, 0.3, *before)
+        assert totals(again) == alone
+        assert totals(again) == alone
 
 
-def test_of_groups_within_others_that_were_drawn_the_largest_is_the_difference(
+def test_groups_that_refine_or_join_others_are_not_drawn_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     of = revenue([0.3] * 40, [100.0] * 40)
@@ -253,6 +253,13 @@ def test_of_groups_within_others_that_were_drawn_the_largest_is_the_difference(
     keys.clear()
     of.drawn(500, 7, 0.3, small, None, 2)
     assert {*keys} == {*of.open_deal[:5].tolist()}
+    # What joins groups that were drawn is their sum.
+    joined = revenue([0.3] * 40, [100.0] * 40)
+    joined.drawn(500, 7, 0.3, np.arange(40) % 8, None, 8)
+    keys.clear()
+    joined.drawn(500, 7, 0.3)
+    joined.drawn(500, 7, 0.3, np.arange(40) % 2, None, 2)
+    assert keys == []
     # Another seed takes the place of what was kept.
     of.drawn(500, 8, 0.3)
     keys.clear()
