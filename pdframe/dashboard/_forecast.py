@@ -78,7 +78,7 @@ class _Model:
         data, every = self._data, _of_each(self._data)
         self._notes.add(*every.attrs.get("notes", ()))
         rows = every if data.rates is not None else in_currency(every, self._state.currency)
-        return self._chosen.of(rows)
+        return self._chosen.of(rows).copy(deep=False)
 
     def code(self) -> list[str]:
         """Return the lines that do the same."""
@@ -138,7 +138,8 @@ class _Model:
         own = rows if is_of_all else in_currency(rows, self._state.currency)
         if _CHOSEN in own.columns:
             own = like(own[own[_CHOSEN].astype(bool)], own).drop(columns=_CHOSEN)
-        return own
+        # Views share `rows`; pandas copies a column when it changes.
+        return own.copy(deep=False)
 
 
 def forecast(data: Data, state: State) -> View:

@@ -103,6 +103,25 @@ def test_rates_are_in_the_code(showcase: sandbox.SandboxAccount, key: str) -> No
 
 
 @pytest.mark.parametrize("has_rates", [False, True])
+def test_who_changes_a_frame_of_the_forecast_changes_no_other_view(
+    showcase: sandbox.SandboxAccount, has_rates: bool
+) -> None:
+    """Views of all deals share one computation."""
+    data = collect(showcase, rates=RATES if has_rates else None)
+    state = state_of(data)
+    first = view("forecast", data, state)
+    before = {name: frame.copy() for name, frame in first.frames.items()}
+    for frame in first.frames.values():
+        for column in frame.select_dtypes("float64").columns:
+            frame.loc[:, column] = 0.0
+        frame["own"] = "changed"
+        frame.attrs.clear()
+    for name, shown in view("forecast", data, state).frames.items():
+        pd.testing.assert_frame_equal(shown, before[name])
+        assert shown.attrs == before[name].attrs
+
+
+@pytest.mark.parametrize("has_rates", [False, True])
 def test_the_movements_of_a_month_add_up_to_its_end(
     showcase: sandbox.SandboxAccount, has_rates: bool
 ) -> None:
