@@ -313,7 +313,8 @@ def _from_history(history: Frame) -> list[NDArray[Any]]:
 def _from_deals(deals: Frame, seen_at: datetime | None) -> list[NDArray[Any]]:
     """Read the deals as they are: one observation each, two of a deal known as deleted.
 
-    `absent_at` is a time at which a deal was gone that was seen later, in a list of deletions.
+    `absent_at` is the time of the first snapshot that proves a deal was deleted; a list of
+    deletions showed the deal later. It is null, or missing, where no snapshot proves that.
     """
     names = ("id", *_STATE, "is_deleted", "deleted_time", "seen_at", "absent_at")
     read = arrow_columns(deals, names, "deals")
@@ -336,8 +337,7 @@ def _from_deals(deals: Frame, seen_at: datetime | None) -> list[NDArray[Any]]:
 def _with_life_before(
     columns: list[NDArray[Any]], deleted: Flags, absent: Ints
 ) -> list[NDArray[Any]]:
-    """Put an observation of their life before those of deals that are known as deleted, and were
-    `absent` since a time.
+    """Put two observations in place of each `deleted` deal: alive, then deleted by `absent`.
 
     If the status is "deleted", the times of closing show the status before: reopening a deal clears
     them. Of two, the later counts.
