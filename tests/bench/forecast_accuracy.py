@@ -24,10 +24,11 @@ import pandas as pd
 import pdframe
 from tests.bench import forecast_skill as skill
 from tests.bench import forecast_totals as totals
+from tests.bench import forecast_truth as truth
 from tests.bench.forecast_worlds import seeds_of
 from tests.helpers.other_pipelines import other_company
 
-PARTS = ("skill", "short", "weekly", "totals", "break", "other")
+PARTS = ("skill", "short", "weekly", "totals", "break", "other", "truth")
 SHOCKS = (0.0, 0.3, 0.8)
 OTHER_CUTOFFS = ("2024-03-31", "2024-06-30", "2024-08-31", "2024-10-31", "2024-12-31")
 
@@ -49,6 +50,10 @@ def of_seed(
         sums, bins, seconds = skill.measure_seed(seed, folder, own)
         results["skill"].append(sums)
         results["bins"].append(bins)
+        spent += seconds
+    if "truth" in parts:
+        rows, seconds = truth.measure_seed(seed, folder, shocks)
+        results["truth"] = [rows]
         spent += seconds
     shocks = shocks if "totals" in parts else ()
     if shocks or "break" in parts:
@@ -107,6 +112,8 @@ def show(runs: dict[str, pd.DataFrame]) -> None:
             if runs["totals"]["month"].notna().any():
                 print(totals.table(runs["totals"]).to_string(index=False))
             print(totals.alarms(runs["totals"]).to_string(index=False))
+        if "truth" in runs:
+            print(truth.table(runs["truth"], runs.get("totals")).to_string(index=False))
 
 
 def measure() -> None:

@@ -25,12 +25,16 @@ ALARM = 2.6
 REPETITIONS = 2_000
 
 
+def won_days(deals: pd.DataFrame, zone: str) -> pd.Series:
+    """Return the day of the account's time zone at which each deal was won."""
+    local = deals["won_time"].dt.tz_convert(zone).dt.tz_localize(None)
+    return deals["local_won_date"].fillna(local.dt.normalize())
+
+
 def month_totals(world: Any, rates: dict[str, float]) -> pd.Series:
     """Return the revenue won in each month, from the frame of deals alone."""
     won = world.deals[(world.deals["status"] == "won") & ~world.deals["is_deleted"].fillna(False)]
-    zone = str(world.deals.attrs.get("tz", "UTC"))
-    local = won["won_time"].dt.tz_convert(zone).dt.tz_localize(None)
-    days = won["local_won_date"].fillna(local.dt.normalize())
+    days = won_days(won, str(world.deals.attrs.get("tz", "UTC")))
     worth = won["value"].fillna(0.0) * won["currency"].map(rates).astype(float)
     months = days.dt.to_period("M")
     every = pd.period_range(months.min(), world.as_of.tz_localize(None), freq="M")
@@ -162,4 +166,4 @@ def alarms(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-__all__ = ["alarms", "measure_seed", "table"]
+__all__ = ["alarms", "measure_seed", "table", "won_days"]
