@@ -5,6 +5,7 @@ both from the company's past alone.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
@@ -146,7 +147,7 @@ class Promise:
             if None not in states:
                 if full:
                     known[number] = window.began
-                else:
+                elif not self._left_the_archive(table, number, window):
                     self._learn(table, number, window)
                 assert number in shown.rows or number not in known, (table, number, "is missing")
             elif full:
@@ -170,6 +171,17 @@ class Promise:
         elif moved := self.annals.touched(table, number, last.began, window.began):
             # While the last sync was under way: the row came then, or comes now.
             known[number] = max(known.get(number, 0), moved[-1])
+
+    def _left_the_archive(self, table: str, number: Any, window: Window) -> bool:
+        """Whether a row moved from the archive to the first list during an incremental sync: it may
+        have done so between the requests, be in neither list, and keep its cached state.
+        """
+        if table not in LISTS:
+            return False
+        live = LISTS[table][0][1]
+        states = self.annals.between(table, number, window.began, window.ended)
+        is_live = [live(state) for state in states if state is not None]
+        return (False, True) in pairwise(is_live)
 
     @staticmethod
     def _check_row(shown: Shown, number: Any, states: list[Any]) -> None:
@@ -230,6 +242,8 @@ class Promise:
         that are seen with another count.
         """
         known, last, annals = self.known[table], self.last[table], self.annals
+        if self._left_the_archive("deals", deal, window):
+            return
         if annals.touched("deals", deal, last.ended, window.began):
             known[deal] = window.began
         elif moved := annals.touched("deals", deal, last.began, window.began):

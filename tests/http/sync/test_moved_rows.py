@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from pdframe import sandbox
+from pdframe.sync import SyncOptions
 from tests.helpers.server_clock import server_now
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -62,6 +63,42 @@ def test_a_deal_that_is_unarchived_after_the_walk_remains(stamped: bool) -> None
         # A page of each list, and the ids that are in neither.
         assert done["tokens"] == 10 + 20 + 10
         assert len(account.as_of(server_now(account)).query("gone")) == 0
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_deal_that_is_unarchived_during_a_refresh_keeps_its_cached_row_until_the_next(
+    stamped: bool,
+) -> None:
+    switches = sandbox.Switches(archiving_moves_update_time=stamped)
+    with sandbox.connect(
+        seed=1,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        max_age=None,
+        # Of one page a list, all of it would be cheaper than what changed.
+        options=SyncOptions(page_size=7),
+    ) as account:
+        before = account.deals(labels=False)
+        deal = int(before["id"][before["is_archived"]].iloc[0])
+        company = account.company_model
+        company.edit_deal(deal, title="edited before the refresh")
+        # The refresh sees a later change of its list than that one.
+        live = int(before["id"][~before["is_archived"]].iloc[0])
+        company.edit_deal(live, title="edited later")
+        end = before_request(account, "/deals/archived", lambda: company.unarchive_deal(deal))
+        account.sync("deals")
+        end()
+        during = account.deals(refresh=False, labels=False).set_index("id")
+        cached = before.set_index("id").loc[deal]
+        assert during["title"][deal] == cached["title"] != "edited before the refresh"
+        assert during["is_archived"][deal]
+        account.sync("deals")
+        after = account.deals(refresh=False, labels=False).set_index("id")
+        assert after["title"][deal] == "edited before the refresh"
+        assert not after["is_archived"][deal]
 
 
 def test_a_project_that_is_unarchived_after_the_walk_remains() -> None:
