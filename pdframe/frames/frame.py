@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -133,9 +132,7 @@ def to_frame(
         optioned = {column.name: {} for column in table.columns if column.options} | {
             column: option_labels(field) for column, field in optioned_fields(known, table).items()
         }
-    # Most custom columns are all null. pandas never writes to Arrow's memory, so those of one type
-    # share it.
-    nulls = cache(lambda kind: pa.chunked_array([pa.nulls(arrow.num_rows, kind)]))
+    nulls: dict[pa.DataType, pd.Series] = {}
     data: dict[str, Any] = {}
     for storage, name in shown.items():
         if storage in added:
@@ -389,14 +386,19 @@ def _list_labels(
     return pd.arrays.ArrowExtensionArray(pa.chunked_array([lists], pa.list_(pa.string())))
 
 
-def _plain(values: pa.ChunkedArray, nulls: Callable[[pa.DataType], pa.ChunkedArray]) -> Any:
-    """Return a column in a type that Arrow and pandas share, without Python objects; `nulls` makes
-    a column of nulls.
+def _plain(values: pa.ChunkedArray, nulls: dict[pa.DataType, pd.Series]) -> Any:
+    """Return a column in a type that Arrow and pandas share, without Python objects; `nulls` has
+    the first column of each type that is all null.
     """
     kind = pa.timestamp("us") if pa.types.is_date(values.type) else values.type
-    if values.null_count == len(values):
-        values = nulls(pa.large_string() if pa.types.is_string(kind) else kind)
-    elif kind != values.type:
+    all_null = values.null_count == len(values)
+    if all_null and kind in nulls:
+        # Most custom columns: they share memory. pandas copies a NumPy array that is shared before
+        # it writes to it, but lets a user write to an extension array. A copy of one that is in
+        # Arrow's memory takes none.
+        cells = nulls[kind]
+        return cells.copy() if isinstance(cells.dtype, pd.api.extensions.ExtensionDtype) else cells
+    if kind != values.type:
         values = values.cast(kind)
     if pa.types.is_nested(kind):
         return pd.arrays.ArrowExtensionArray(values)
@@ -407,4 +409,6 @@ def _plain(values: pa.ChunkedArray, nulls: Callable[[pa.DataType], pa.ChunkedArr
         and not values.null_count
         and (pa.types.is_floating(kind) or pa.types.is_temporal(kind))
     )
+    if all_null:
+        nulls[kind] = cells
     return cells.copy() if borrowed else cells

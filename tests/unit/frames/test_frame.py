@@ -1,6 +1,7 @@
 import json
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -254,13 +255,27 @@ def test_a_column_of_nulls_is_written_to_alone() -> None:
         "owner_id": 7,
         "value": 2.5,
         "add_time": pd.Timestamp("2026-01-02", tz="UTC"),
+        "expected_close_date": pd.Timestamp("2026-01-02"),
         "is_archived": True,
     }
     for name, value in values.items():
         frame.loc[0, name] = value
+    # pandas lets a user write to extension arrays themselves.
+    for name in ("person_id", "update_time"):
+        frame[name].array[0] = values["owner_id" if name == "person_id" else "add_time"]
+    written = [*values, "person_id", "update_time"]
     assert frame.loc[0, list(values)].tolist() == list(values.values())
-    assert frame.drop(columns=["id", *values]).isna().all(axis=None)
-    assert frame.loc[1, list(values)].isna().all()
+    assert frame.drop(columns=["id", *written]).isna().all(axis=None)
+    assert frame.loc[1, written].isna().all()
+
+
+def test_numbers_and_dates_that_are_all_null_take_the_memory_of_one_column() -> None:
+    fields = read_fields(kinds())
+    frame = to_frame(typed([{"id": 1}, {"id": 2}], fields=fields), DEALS, fields)
+    for dtype in ("float64", "datetime64[us]"):
+        first, *others = [frame[name].to_numpy() for name in frame.select_dtypes(dtype)]
+        assert len(others) > 1
+        assert all(np.shares_memory(first, other) for other in others)
 
 
 @pytest.mark.parametrize("count", [20, 99, 160])
