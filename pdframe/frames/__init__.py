@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pdframe.frames.arrow import PageReader, is_unknown, row_keys, storage_schema, to_arrow, unify
+from pdframe.frames.arrow import PageReader, is_unknown, storage_schema, to_arrow, unify
 from pdframe.frames.convert import Problems
 from pdframe.frames.frame import Lookup, Rows, empty_frame, is_sorted, to_frame
 
@@ -14,7 +14,6 @@ __all__ = [
     "empty_frame",
     "is_sorted",
     "is_unknown",
-    "row_keys",
     "storage_schema",
     "to_arrow",
     "to_frame",

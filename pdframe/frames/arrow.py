@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -412,20 +411,6 @@ def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def row_keys(rows: pa.Table, table: Table) -> list[object]:
-    """Return what tells each typed row from those of other pages: the first column of its key; of a
-    change, which has no key of its own, its record and its place among the changes of that.
-    """
-    keys: list[object] = rows[table.key[0]].to_pylist()
-    if not table.parent or table.key != (table.parent.id,):
-        return keys
-    seen = Counter[object]()
-    for number, key in enumerate(keys):
-        seen[key] += 1
-        keys[number] = key, seen[key]
-    return keys
-
-
 Values = dict[str, Sequence[Any]]
 
 
@@ -489,19 +474,16 @@ class PageReader:
             problems = Problems()
             return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 
-    def identities(self, rows: Sequence[Any], typed: pa.Table) -> list[object]:
-        """Return what tells each row of a page from others: its key as `row_keys` of the `typed`
-        rows has it; of a row that was left out of these, a digest (bytes) of its values.
+    def identities(self, rows: Sequence[Any], keys: Collection[object]) -> list[object]:
+        """Return what tells each row of a page from others: its key where that is one of `keys`,
+        else a digest (bytes) of the values that it has.
         """
-        keys = row_keys(typed, self._table)
-        if len(keys) == len(rows):
-            return keys
-        name, kept = self._table.key[0], set(keys)
+        name = self._table.key[0]
         result: list[object] = []
         for row in rows:
             plain = _as_dict(row) if isinstance(row, msgspec.Struct) else row
             key = plain.get(name) if isinstance(plain, dict) else None
-            has_key = isinstance(key, int | str) and not isinstance(key, bool) and key in kept
+            has_key = isinstance(key, int | str) and not isinstance(key, bool) and key in keys
             result.append(key if has_key else _digest(plain))
         return result
 

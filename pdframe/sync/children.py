@@ -25,7 +25,7 @@ from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.cache.parts import SortedRun
 from pdframe.cache.store import KEPT, Manifest, Store
 from pdframe.errors import DamagedError, NotCachedError, PdframeError, ResponseError
-from pdframe.frames import PageReader, storage_schema, to_arrow
+from pdframe.frames import storage_schema, to_arrow
 from pdframe.schema import Table
 from pdframe.sync import line_items
 from pdframe.sync.concurrency import map_ordered
@@ -121,7 +121,6 @@ class ChildrenSync:
         self.total = self.fetched = 0
         self._merger = Merger(table, options=options)
         self._checkpoint = Checkpoint(store, table, storage_schema(table))
-        self._reader = PageReader(table)
 
     @property
     def counts(self) -> Counts:
@@ -160,7 +159,7 @@ class ChildrenSync:
             due = due[::-1][: want.most]
         if want.ids is None and not self.parent.history:
             outdated.update(set(run.states["id"].to_pylist()).difference(run.parents))
-        states = [fetched.resume_children(saved, outdated, self.table, self.parent.id)]
+        states = [fetched.resume_children(saved, outdated, self.parent.id)]
         try:
             self._fetch(due, run, want, fetched, states)
         except BaseException:
@@ -280,8 +279,7 @@ class ChildrenSync:
             nonlocal batch
             if not batch.parents:
                 return
-            page = batch.rows
-            rows, problems = to_arrow(page, self.table)
+            rows, problems = to_arrow(batch.rows, self.table)
             batch_states = states_of_batch(
                 batch.parents,
                 run.fingerprints,
@@ -295,8 +293,7 @@ class ChildrenSync:
             batch = _Batch()
             fetched.pages.append(rows)
             states.append(batch_states)
-            if problems:
-                fetched.count_problems(self._reader, page, rows, problems)
+            fetched.problems.merge(problems)
             position = replace(run.reached.position, problems=fetched.problems)
             stage_page(
                 self._checkpoint, fetched, rows, position, batch_states, options=self.options

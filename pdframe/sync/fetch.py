@@ -20,7 +20,7 @@ from pdframe.cache.parts import SortedRun
 from pdframe.cache.server_clock import CLOCK_SKEW, STAMP_SKEW
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
-from pdframe.frames import PageReader, Problems, row_keys, to_arrow, unify
+from pdframe.frames import PageReader, Problems, to_arrow, unify
 from pdframe.schema import Source, Table
 from pdframe.sync.concurrency import map_ordered
 from pdframe.sync.fetch_state import NO_STATES, newest_states
@@ -128,7 +128,7 @@ class Fetcher:
         position = Position(fetched.began)
         if saved is not None:
             position, reads_deletions = resume_changes(saved)
-            fetched.resume(saved, self.table)
+            fetched.resume(saved, self.table.key[0])
             fetched.watermarks = dict(position.marks)
         for number, source in enumerate(self.table.sources):
             cursor = position.cursor if number == position.source else None
@@ -324,9 +324,34 @@ class Fetcher:
                 complete, _ = unify([deleted], self.table, self.fields)
                 self.keep_deleted(complete, page.server_time)
         if problems.cells or problems.rows:
-            fetched.count_problems(self.reader, page.rows, rows, problems)
+            self._count_problems(fetched, page, rows, problems)
         self.tick(len(page.rows))
         return rows
+
+    def _count_problems(
+        self, fetched: FetchResult, page: Page, rows: pa.Table, problems: Problems
+    ) -> None:
+        """Add the problems of a page; those of rows that were fetched before are counted once."""
+        keys = set(rows[self.table.key[0]].to_pylist())
+        known = self.reader.identities(page.rows, keys)
+        if fetched.counted.isdisjoint(known):
+            fetched.problems.merge(problems)
+        else:
+            fresh, repeated = (
+                [
+                    row
+                    for row, one in zip(page.rows, known, strict=True)
+                    if (one in fetched.counted) is is_repeated
+                ]
+                for is_repeated in (False, True)
+            )
+            fetched.problems.merge(self.reader.typed(fresh)[1])
+            fetched.problems.merge_repeated(self.reader.typed(repeated)[1])
+        noted = fetched.problems.without_key
+        digests = {one: None for one in known if isinstance(one, bytes)}
+        new = [one.hex() for one in digests if one not in fetched.counted]
+        noted += new[: max(0, MOST_WITHOUT_KEY - len(noted))]
+        fetched.counted.update(known)
 
 
 def stage_page(
@@ -417,60 +442,29 @@ class FetchResult:
         # In one step: an interruption can happen anywhere, and rows must not be in both.
         self.runs, self.pages, self.staged_states = [*self.runs, run], [], []
 
-    def count_problems(
-        self, reader: PageReader, page: Sequence[Any], rows: pa.Table, problems: Problems
-    ) -> None:
-        """Add the problems of a page and its typed rows; those of rows that were fetched before are
-        counted once.
-        """
-        known = reader.identities(page, rows)
-        if self.counted.isdisjoint(known):
-            self.problems.merge(problems)
-        else:
-            fresh, repeated = (
-                [
-                    row
-                    for row, one in zip(page, known, strict=True)
-                    if (one in self.counted) is is_repeated
-                ]
-                for is_repeated in (False, True)
-            )
-            self.problems.merge(reader.typed(fresh)[1])
-            self.problems.merge_repeated(reader.typed(repeated)[1])
-        noted = self.problems.without_key
-        digests = {one: None for one in known if isinstance(one, bytes)}
-        new = [one.hex() for one in digests if one not in self.counted]
-        noted += new[: max(0, MOST_WITHOUT_KEY - len(noted))]
-        self.counted.update(known)
-
-    def resume(self, saved: CheckpointState, table: Table) -> None:
-        """Add the rows of `table` that an earlier run staged."""
+    def resume(self, saved: CheckpointState, key: str) -> None:
+        """Add the rows that an earlier run staged; `key` is the column of their keys."""
         self.runs, self.pages = list(saved.runs), list(saved.pages)
         self.resumed_pages = saved.page_count
         self.problems.merge(saved.position.problems)
         if self.problems:
             # Rows without a key are not among the staged ones.
             self.counted.update(map(bytes.fromhex, self.problems.without_key))
-            for rows in self.columns(table.key[:1]):
-                self.counted.update(row_keys(rows, table))
+            for rows in self.columns([key]):
+                self.counted.update(rows[key].to_pylist())
 
     def resume_children(
-        self,
-        saved: CheckpointState | None,
-        outdated: Collection[int],
-        table: Table,
-        parent_id: str,
+        self, saved: CheckpointState | None, outdated: Collection[int], parent_id: str
     ) -> pa.Table:
-        """Add the usable children of `table` that an earlier run staged; return the fetch states of
-        their parents, whose ids are in the column `parent_id`.
+        """Add the usable children that an earlier run staged; return the fetch states of their
+        parents, whose ids are in the column `parent_id`.
         """
         usable = usable_children(saved, outdated)
         if saved is None or not usable:
             return NO_STATES
         self.began, self.fetched_since = saved.position.began, saved.position.server_time
-        # Problems are of all staged children: those of outdated ones count as well, once.
-        self.resume(saved, table)
-        self.runs, self.pages = [], []
+        self.resumed_pages = saved.page_count
+        self.problems.merge(saved.position.problems)
         for staged, states in usable:
             parents = states["id"].combine_chunks()
             if isinstance(staged, SortedRun):

@@ -92,7 +92,7 @@ class FullScan:
             self.checkpoint.drop()
         if saved is not None and resumed is not None:
             position = resumed
-            fetched.resume(saved, self.fetcher.table)
+            fetched.resume(saved, self.fetcher.table.key[0])
             fetched.began, fetched.server_time = position.began, position.server_time
         last_sync_at = position.server_time if fetched.resumed_pages else None
         count = len(self.fetcher.table.sources)

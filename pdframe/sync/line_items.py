@@ -167,7 +167,7 @@ class LineItemsScan:
         # What was staged of deals that are due, or can no longer have lines, is old.
         usable = {*plan.possible}.difference(plan.due)
         outdated = set(self.states["id"].to_pylist()).difference(usable)
-        staged = fetched.resume_children(saved, outdated, self.table, PARENT_ID)
+        staged = fetched.resume_children(saved, outdated, PARENT_ID)
         self.states = newest_states(before or NO_STATES, staged)
         replaced = {*plan.due, *staged["id"].to_pylist()}
         if name == "deal_products" and before is None:

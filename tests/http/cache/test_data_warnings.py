@@ -16,7 +16,6 @@ import pytest
 import pdframe
 from pdframe import DataWarning, sandbox
 from pdframe._warnings import collect_warnings
-from pdframe.cache.store import Manifest, Store
 from pdframe.errors import AccessError, ResponseError
 from tests.helpers.scripted_server import Reply, Scripted, Seen, data, fail
 
@@ -343,90 +342,3 @@ def test_a_row_that_an_interrupted_load_had_read_counts_once(
         assert "'add_time': 2 values do not fit" in text
         assert account.warnings()["count"].tolist() == [2]
         assert server.replies == []
-
-
-CHILDREN = {
-    # How many deals there are, and at which of them the first load ends.
-    "deal_products": (102, 102),
-    "discounts": (6, 5),
-    "deal_changes": (6, 5),
-}
-
-
-class Deals:
-    """Answers for deals that have children: each has one with a value that does not fit, the first
-    two also one without an id.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.numbers = range(1, count + 1)
-        self.changed: set[int] = set()
-        self.refused = 0
-
-    def __call__(self, seen: Seen) -> Reply:
-        if seen.path.endswith("/users/me"):
-            return data(ME)
-        if seen.path.endswith("/deals"):
-            return data([self.deal(number) for number in self.numbers])
-        ids = seen.params.get("deal_ids") or seen.path.split("/")[-2]
-        if not ids[0].isdigit():
-            return data([])
-        numbers = [*map(int, ids.split(","))]
-        if self.refused in numbers:
-            return fail(403, "Not today")
-        rows = [row for number in numbers for row in self.children(number)]
-        if seen.path.endswith("/changelog"):
-            rows = [row for row in rows[::-1] if "id" in row]
-        return data(rows)
-
-    def deal(self, number: int) -> dict[str, object]:
-        at = "2026-06-29T10:00:00Z" if number in self.changed else "2026-06-28T10:00:00Z"
-        more = {"add_time": "2026-06-01T10:00:00Z", "update_time": at}
-        return {"id": number, "title": "A", "status": "open", "products_count": 2} | more
-
-    def children(self, number: int) -> list[dict[str, object]]:
-        """Return the children of a deal; one that changed has one more."""
-        row: dict[str, object] = {"deal_id": number, "field_key": "title"} | dict.fromkeys(
-            ("product_id", "amount", "actor_user_id"), "much"
-        )
-        ids = [number, *([1000 + number] if number in self.changed else [])]
-        nobody: list[dict[str, object]] = [{"deal_id": number, "name": "no id"}]
-        times = [f"2026-06-2{place} 10:00:00" for place in range(len(ids))]
-        return [
-            *nobody[: number <= 2],
-            *(row | {"id": one, "time": time} for one, time in zip(ids, times, strict=True)),
-        ]
-
-
-@pytest.mark.every_case
-@pytest.mark.parametrize("is_interrupted", [False, True], ids=["at once", "interrupted"])
-@pytest.mark.parametrize("table", [*CHILDREN])
-def test_children_that_are_fetched_again_after_an_interruption_count_once(
-    server: Scripted,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    table: str,
-    is_interrupted: bool,
-) -> None:
-    """The children of a deal that changed after they were staged are requested again."""
-    count, end = CHILDREN[table]
-    server.replies, server.last = [], (deals := Deals(count))
-    if is_interrupted:
-        publish, deals.refused = Store.publish, end
-
-        def killed(self: Store, manifest: Manifest) -> Manifest:
-            if manifest.table == table and deals.refused:
-                raise KeyboardInterrupt  # what is staged is not committed
-            return publish(self, manifest)
-
-        with connect(server, tmp_path) as account, monkeypatch.context() as patched:
-            patched.setattr(Store, "publish", killed)
-            with pytest.raises((AccessError, KeyboardInterrupt)):
-                said(getattr(account, table))
-        deals.refused = 0
-    deals.changed = {1}
-    with connect(server, tmp_path) as account:
-        said(lambda: getattr(account, table)(refresh=True))
-        rows = account.warnings().set_index(["table", "kind"]).loc[table, "count"].to_dict()
-        left_out = {"row left out": 2} if table != "deal_changes" else {}
-        assert rows == {"does not fit its type": count + 1} | left_out
