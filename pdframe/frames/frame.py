@@ -409,6 +409,8 @@ def _plain(values: pa.ChunkedArray, nulls: dict[pa.DataType, pd.Series]) -> Any:
         and not values.null_count
         and (pa.types.is_floating(kind) or pa.types.is_temporal(kind))
     )
+    if borrowed:
+        cells = cells.copy()
     if all_null:
         nulls[kind] = cells
-    return cells.copy() if borrowed else cells
+    return cells

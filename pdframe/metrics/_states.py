@@ -268,15 +268,16 @@ def counted_status(
     With `deleted="keep"` a deal that was deleted after it was won or lost keeps that status.
     """
     status = deals["status"].astype("str")
-    deletions = DeletedRows.of(deals, tz)
-    if not deletions.rows.any():
+    rows = deleted_rows(deals)
+    if not rows.any():
         return status
     state = before_deletion(deals, tz)
     before = pd.Series(state, deals.index).map(dict(_WORDS)).astype("str")
-    over = deletions.by(as_of)
+    # Without `as_of` no time is read, so that an odd one is no error.
+    over = rows if as_of is None else DeletedRows.of(deals, tz).by(as_of)
     if deleted == "keep":
         over = over & ~np.isin(state, (WON, LOST))
-    return status.mask(deletions.rows, before).mask(over)
+    return status.mask(rows, before).mask(over)
 
 
 def _closed(

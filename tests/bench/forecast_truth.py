@@ -1,5 +1,5 @@
-"""How much of the bias of revenue is the luck of the outcomes: beside what was won stands what the
-true probabilities of the synthetic company made of the same deals, which no forecast can better.
+"""How much of the bias of revenue is the luck of outcomes: beside what was won stands what the true
+probabilities of the synthetic company made of the same deals, at the values that they came to have.
 """
 
 from __future__ import annotations
