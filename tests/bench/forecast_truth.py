@@ -25,7 +25,9 @@ def measure_seed(
     open then and by later ones, and what was truly to be expected of them; and the CPU seconds.
 
     A later deal counts with what was to be expected when it was created: how many come, and what
-    they are worth, is not averaged out. A deal counts with its last value.
+    they are worth, is not averaged out. A deal counts with its last value. Left out are deals that
+    were deleted later, and of what was expected also those that were closed at the cutoff and won
+    after it.
     """
     results = []
     begin = time.process_time()
@@ -33,7 +35,8 @@ def measure_seed(
         market = market_of(shock)
         frame = kept(folder, seed, market=market).deals
         deals = frame[~frame["is_deleted"].fillna(False)].set_index("id")
-        day = won_days(deals, str(frame.attrs.get("tz", "UTC")))
+        zone = str(frame.attrs.get("tz", "UTC"))
+        day = won_days(deals, zone)
         rates = deals["currency"].map(RATES).fillna(1.0).astype(float)
         worth = deals["value"].fillna(0.0) * rates
         given = {} if market is None else {"market": market}
@@ -44,7 +47,6 @@ def measure_seed(
         for text in CUTOFFS:
             start = pd.Timestamp(text) + pd.Timedelta(days=1)
             end = start + pd.offsets.MonthBegin(MONTHS)
-            zone = str(frame.attrs.get("tz", "UTC"))
             since, until = (int(at.tz_localize(zone).timestamp()) for at in (start, end))
             won = deals["status"].eq("won") & (day >= start) & (day < end)
             opened = pd.Series(
@@ -86,24 +88,30 @@ def table(rows: pd.DataFrame, totals: pd.DataFrame | None) -> pd.DataFrame:
     rows = rows.assign(true=rows["true_open"] + rows["true_new"])
     result = []
     for part, own in rows.groupby("part"):
+        sums = own.groupby("seed")[["true", "actual"]].sum()
         line = {
             "part": part,
             "companies": own["seed"].nunique(),
-            "bias_of_truth": own["true"].sum() / own["actual"].sum() - 1,
+            "bias_of_truth": (ratio := own["true"].sum() / own["actual"].sum()) - 1,
+            "bias_of_truth_error": _error(sums["true"], sums["actual"], ratio),
             "bias_of_wins": own["true_wins"].sum() / own["wins"].sum() - 1,
         }
         if totals is not None:
             chosen = (totals["part"] == part) & (totals["method"] == "hazard")
             mean = totals[chosen & totals["actual"].notna()].groupby("seed")["mean"].sum()
-            true = own.groupby("seed")["true"].sum().reindex(mean.index)
+            true = sums["true"].reindex(mean.index)
+            ratio = mean.sum() / true.sum()
             line["bias"] = mean.sum() / own["actual"].sum() - 1
-            line["over_truth"] = ratio = mean.sum() / true.sum() - 1
-            residual = mean - (1 + ratio) * true
-            line["over_truth_error"] = (
-                residual.std() * len(true) ** 0.5 / true.sum() if len(true) > 1 else float("nan")
-            )
+            line["over_truth"] = ratio - 1
+            line["over_truth_error"] = _error(mean, true, ratio)
         result.append(line)
     return pd.DataFrame(result)
+
+
+def _error(above: pd.Series, below: pd.Series, ratio: float) -> float:
+    """Return the standard error of the ratio of two sums over companies."""
+    residual = above - ratio * below
+    return float(residual.std() * len(below) ** 0.5 / below.sum())
 
 
 __all__ = ["measure_seed", "table"]

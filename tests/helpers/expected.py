@@ -180,8 +180,10 @@ class Promise:
             return False
         live = LISTS[table][0][1]
         states = self.annals.between(table, number, window.began, window.ended)
-        is_live = [live(state) for state in states if state is not None]
-        return (False, True) in pairwise(is_live)
+        return any(
+            before is not None and after is not None and live(after) and not live(before)
+            for before, after in pairwise(states)
+        )
 
     @staticmethod
     def _check_row(shown: Shown, number: Any, states: list[Any]) -> None:
