@@ -278,6 +278,14 @@ def test_numbers_and_dates_that_are_all_null_take_the_memory_of_one_column() -> 
         assert all(np.shares_memory(first, other) for other in others)
 
 
+def test_each_column_of_an_empty_frame_can_be_written_to() -> None:
+    empty = typed([{"id": 1}]).slice(0, 0)
+    for name in ("value", "probability"):
+        column = to_frame(empty, DEALS, [], columns=["id", "value", "probability"])[name]
+        column.loc[:] = 0.0
+        assert column.empty
+
+
 @pytest.mark.parametrize("count", [20, 99, 160])
 def test_a_column_can_be_added_to_a_frame_of_many_without_a_warning(count: int) -> None:
     fields = read_fields(
